@@ -1,0 +1,67 @@
+"""A tenant, its states and what may follow on what. Pure."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from controlplane.domain.naming import SchemaName, Subdomain, schema_name
+
+
+class TenantState(StrEnum):
+    PROVISIONING = "provisioning"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    DELETING = "deleting"
+    DELETED = "deleted"
+    PURGING = "purging"
+    PURGED = "purged"
+    FAILED = "failed"
+
+
+class Tier(StrEnum):
+    STARTER = "starter"
+    PROFESSIONAL = "professional"
+    ENTERPRISE = "enterprise"
+
+
+# ENGINE.md section 1. A state whose operation was rolled back returns to where it came from.
+TRANSITIONS: dict[TenantState, frozenset[TenantState]] = {
+    TenantState.PROVISIONING: frozenset({TenantState.ACTIVE, TenantState.FAILED}),
+    TenantState.ACTIVE: frozenset({TenantState.SUSPENDED, TenantState.DELETING}),
+    TenantState.SUSPENDED: frozenset({TenantState.ACTIVE, TenantState.DELETING}),
+    TenantState.DELETING: frozenset(
+        {TenantState.DELETED, TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.FAILED}
+    ),
+    TenantState.DELETED: frozenset({TenantState.ACTIVE, TenantState.PURGING}),
+    TenantState.PURGING: frozenset({TenantState.PURGED}),
+    TenantState.PURGED: frozenset(),
+    TenantState.FAILED: frozenset({TenantState.PROVISIONING, TenantState.DELETING}),
+}
+
+# States in which the tenant does not hold its subdomain.
+RELEASED = frozenset({TenantState.PURGED, TenantState.FAILED})
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A row of public.tenants. `revision` is the sorted, comma-joined set of template heads."""
+
+    id: UUID
+    name: str
+    subdomain: Subdomain
+    state: TenantState
+    tier: Tier
+    admin_email: str
+    admin_name: str | None
+    revision: str | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None = None
+    metadata: dict[str, object] = field(default_factory=dict)
+    conditions: tuple[dict[str, object], ...] = ()
+
+    @property
+    def schema(self) -> SchemaName:
+        return schema_name(self.id)

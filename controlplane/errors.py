@@ -1,0 +1,271 @@
+"""The one error tree. A class's docstring is the title of its problem, its message names the
+thing and the remedy; `code` is stable and `status` is its answer over HTTP (RFC 9457)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class ControlPlaneError(Exception):
+    """The control plane could not do this."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    retry_after: int | None = None
+
+
+@dataclass(frozen=True)
+class FieldFault:
+    """What is wrong with one field. `pointer` is a JSON pointer into the request's body."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+# -- what the caller sent -------------------------------------------------------------------
+
+
+class InvalidRequest(ControlPlaneError):
+    """The request cannot be read."""
+
+    code = "invalid_request"
+    status = 400
+
+
+class ValidationFailed(ControlPlaneError):
+    """A field of the request does not fit."""
+
+    code = "validation_failed"
+    status = 422
+
+    def __init__(self, message: str, faults: Sequence[FieldFault] = ()) -> None:
+        super().__init__(message)
+        self.faults = tuple(faults)
+
+
+class SubdomainInvalid(ValidationFailed):
+    """The subdomain is not a usable DNS label."""
+
+    code = "subdomain_invalid"
+
+
+class SubdomainReserved(ValidationFailed):
+    """The subdomain is reserved."""
+
+    code = "subdomain_reserved"
+
+
+class IdempotencyKeyReused(ControlPlaneError):
+    """This Idempotency-Key was used with another request."""
+
+    code = "idempotency_key_reused"
+    status = 422
+
+
+class AuthenticationRequired(ControlPlaneError):
+    """A valid bearer token is needed."""
+
+    code = "authentication_required"
+    status = 401
+
+
+class PermissionDenied(ControlPlaneError):
+    """Your role does not allow this."""
+
+    code = "permission_denied"
+    status = 403
+
+
+# -- what is (not) there ---------------------------------------------------------------------
+
+
+class NotFound(ControlPlaneError):
+    """There is no such thing."""
+
+    code = "not_found"
+    status = 404
+
+
+class TenantNotFound(NotFound):
+    """There is no such tenant."""
+
+    code = "tenant_not_found"
+
+
+class TenantRequired(NotFound):
+    """This address belongs to no tenant."""
+
+    code = "tenant_required"
+
+
+class OperationNotFound(NotFound):
+    """There is no such operation."""
+
+    code = "operation_not_found"
+
+
+class Conflict(ControlPlaneError):
+    """The present state does not allow this."""
+
+    code = "invalid_state"
+    status = 409
+
+
+class InvalidState(Conflict):
+    """The present state does not allow this."""
+
+
+class SubdomainTaken(Conflict):
+    """The subdomain is taken."""
+
+    code = "subdomain_taken"
+
+
+class OperationInProgress(Conflict):
+    """The tenant has an operation in progress."""
+
+    code = "provisioning_in_progress"
+
+
+class IdempotencyInFlight(Conflict):
+    """The first request with this Idempotency-Key is still in flight."""
+
+    code = "idempotency_in_flight"
+    retry_after = 1
+
+
+# -- a tenant that cannot be served now ---------------------------------------------------------
+
+
+class TenantSuspended(ControlPlaneError):
+    """The tenant is suspended."""
+
+    code = "tenant_suspended"
+    status = 403
+
+
+class TenantUnavailable(ControlPlaneError):
+    """The tenant cannot be served at the moment."""
+
+    code = "tenant_not_ready"
+    status = 503
+    retry_after: int | None = 2
+
+
+class TenantNotReady(TenantUnavailable):
+    """The tenant is still being set up."""
+
+
+class TenantSchemaMissing(TenantUnavailable):
+    """The tenant's schema is missing."""
+
+    code = "tenant_schema_missing"
+
+
+class MissingTenantContext(ControlPlaneError):
+    """A tenant's data was asked for without saying whose."""
+
+    code = "missing_tenant_context"
+
+
+# -- steps and providers: what went wrong decides between trying again and undoing ----------------
+
+
+class StepError(ControlPlaneError):
+    """A step failed."""
+
+    code = "step_failed"
+
+
+class Permanent(StepError):
+    """A step failed and would fail again."""
+
+
+class Transient(StepError):
+    """A step failed and may work when tried again."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after
+
+
+class VerificationFailed(Permanent):
+    """The new tenant did not pass its verification."""
+
+    code = "verification_failed"
+
+
+class SchemaConflict(Permanent):
+    """A schema or role of that name exists and is not ours."""
+
+    code = "schema_conflict"
+
+
+class DnsConflict(Permanent):
+    """A DNS record of that name exists and is not ours."""
+
+    code = "dns_conflict"
+
+
+class ProviderRefused(Permanent):
+    """A provider refused the request for good."""
+
+    code = "provider_refused"
+
+
+class ProviderUnavailable(Transient):
+    """A provider did not answer or asked to come back later."""
+
+    code = "provider_unavailable"
+
+
+class SendUncertain(StepError):
+    """Nobody can tell whether the mail was accepted."""
+
+    code = "send_uncertain"
+
+
+class LeaseLost(ControlPlaneError):
+    """Another worker has taken this operation over."""
+
+    code = "lease_lost"
+
+
+# -- start-up ------------------------------------------------------------------------------------
+
+
+class StartupError(ControlPlaneError):
+    """The control plane cannot start like this."""
+
+    code = "startup_failed"
+
+
+class SettingsInvalid(StartupError):
+    """The settings do not fit."""
+
+    code = "settings_invalid"
+
+
+class DatabaseUnavailable(StartupError):
+    """PostgreSQL cannot be reached."""
+
+    code = "database_unavailable"
+
+
+class UnsafeDatabaseRole(StartupError):
+    """The app servers' login has rights that would void the isolation."""
+
+    code = "unsafe_db_role"
+
+
+class EmbeddedPostgresError(StartupError):
+    """The embedded PostgreSQL cannot run."""
+
+    code = "embedded_postgres_failed"
+
+
+class TemplateInvalid(StartupError):
+    """The tenant template breaks a rule."""
+
+    code = "template_invalid"

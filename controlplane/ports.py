@@ -1,0 +1,60 @@
+"""What the outside must offer. Each port has an in-memory adapter and at least one real one, and
+all pass the same contract suite (tests/contract)."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+from uuid import UUID
+
+from controlplane.domain.dns import OwnedRecord, Propagation, Record
+from controlplane.domain.mail import Message
+from controlplane.domain.naming import Mark
+
+
+class DnsProvider(Protocol):
+    """The zone of the base domain.
+
+    Every method may be called twice, by several processes at once, and may have taken effect
+    although it raised. All raise ProviderUnavailable (try again; with `retry_after_s` where the
+    provider said so) or ProviderRefused (for good). None touches what lacks the mark's
+    installation and tenant.
+    """
+
+    async def ensure(self, record: Record, mark: Mark) -> str:
+        """Make the record exist under the mark, and no other record of ours at its name.
+
+        Returns an opaque reference for `propagation`. Raises DnsConflict where the name is held
+        by a record that is not this tenant's; that record stays as it was.
+        """
+        ...
+
+    async def absent(self, record: Record, mark: Mark) -> None:
+        """Make sure that no record of this tenant is left at the record's name.
+
+        An absent record is success; so is a foreign one, which stays as it was.
+        """
+        ...
+
+    async def find(self, record: Record, mark: Mark) -> bool:
+        """Whether exactly this record is there under this tenant's mark."""
+        ...
+
+    async def propagation(self, reference: str) -> Propagation:
+        """How far the change of this reference has come; an unknown reference is FAILED."""
+        ...
+
+    def owned(self, installation: UUID) -> AsyncIterator[OwnedRecord]:
+        """Every record in the zone that carries the installation's mark."""
+        ...
+
+
+class MailSender(Protocol):
+    """Delivers rendered mail."""
+
+    async def send(self, message: Message) -> str | None:
+        """Hand the message over; returns the provider's id for it, if it gives one.
+
+        Not idempotent: sending twice delivers twice. Raises ProviderRefused (this message will
+        never be taken), ProviderUnavailable (surely not taken, try again) or SendUncertain
+        (perhaps taken: never to be repeated automatically).
+        """
+        ...
