@@ -37,10 +37,13 @@ class OwnedRecord:
     mark: Mark
 
 
+_ADDRESS = {4: RecordType.A, 6: RecordType.AAAA}
+
+
 def record_for(subdomain: Subdomain, target: str, *, ttl: int = 300) -> Record:
     """The record that leads a subdomain to the ingress: A or AAAA for an address, else CNAME."""
     try:
         version = ipaddress.ip_address(target).version
     except ValueError:
         return Record(subdomain, RecordType.CNAME, target.rstrip(".") + ".", ttl)
-    return Record(subdomain, RecordType.A if version == 4 else RecordType.AAAA, target, ttl)
+    return Record(subdomain, _ADDRESS[version], target, ttl)

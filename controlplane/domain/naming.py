@@ -13,9 +13,29 @@ SchemaName = NewType("SchemaName", str)
 # RFC 1035 labels, at least three characters so that short names stay free for the operator.
 _SUBDOMAIN = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _SCHEMA = re.compile(r"tenant_[0-9a-f]{32}")
+_UUID = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+_MARK = re.compile(rf"controlplane/{_UUID}/{_UUID}/{_UUID}")
 _RESERVED = frozenset(
-    "www api admin app auth mail smtp ftp static cdn status health metrics localhost "
-    "autodiscover mta-sts default system".split()
+    [
+        "www",
+        "api",
+        "admin",
+        "app",
+        "auth",
+        "mail",
+        "smtp",
+        "ftp",
+        "static",
+        "cdn",
+        "status",
+        "health",
+        "metrics",
+        "localhost",
+        "autodiscover",
+        "mta-sts",
+        "default",
+        "system",
+    ]
 )
 _RESERVED_SERIES = re.compile(r"ns[0-9]+")
 
@@ -79,10 +99,5 @@ class Mark:
 
 def parse_mark(text: str | None) -> Mark | None:
     """The mark in a comment, or None for whatever else stands there."""
-    parts = (text or "").split("/")
-    if len(parts) != 4 or parts[0] != "controlplane":
-        return None
-    try:
-        return Mark(*(UUID(part) for part in parts[1:]))
-    except ValueError:
-        return None
+    match = _MARK.fullmatch(text or "")
+    return Mark(*(UUID(part) for part in match.groups())) if match else None

@@ -60,7 +60,7 @@ class Tenant:
     updated_at: datetime
     deleted_at: datetime | None = None
     metadata: dict[str, object] = field(default_factory=dict)
-    conditions: tuple[dict[str, object], ...] = ()
+    conditions: dict[str, object] = field(default_factory=dict)
 
     @property
     def schema(self) -> SchemaName:

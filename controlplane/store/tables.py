@@ -1,0 +1,320 @@
+"""The public schema. Alembic's target; every state is checked by the database itself.
+
+`timestamptz` everywhere. No name here may recur in a tenant's schema: a search path that names a
+missing schema would silently read this one.
+"""
+
+from enum import StrEnum
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Computed,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from controlplane.domain.mail import DeliveryState
+from controlplane.domain.operations import OperationState, StepState
+from controlplane.domain.tenants import RELEASED, TenantState, Tier
+
+metadata = MetaData(
+    schema="public",
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    },
+)
+
+
+def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _now(name: str, *, nullable: bool = False) -> Column[object]:
+    default = None if nullable else func.now()
+    return Column(name, DateTime(timezone=True), nullable=nullable, server_default=default)
+
+
+def _released() -> ColumnElement[bool]:
+    listed = ", ".join(f"'{state}'" for state in sorted(RELEASED))
+    return text(f"state NOT IN ({listed})")  # type: ignore[return-value]  # Index takes text too
+
+
+class AdminRole(StrEnum):
+    SUPER_ADMIN = "super_admin"
+    ADMIN = "admin"
+    SUPPORT = "support"
+
+
+class AdminState(StrEnum):
+    ACTIVE = "active"
+    DISABLED = "disabled"
+
+
+# Made by the first migration; what is ours carries this id in its mark.
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
+    Column("singleton", Boolean, nullable=False, server_default=text("true")),
+    _now("created_at"),
+    CheckConstraint("singleton", name="singleton"),
+    UniqueConstraint("singleton"),
+)
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("subdomain", Text, nullable=False),
+    Column(
+        "schema_name",
+        Text,
+        Computed("'tenant_' || replace(id::text, '-', '')", persisted=True),
+        nullable=False,
+    ),
+    Column("state", Text, nullable=False),
+    Column("tier", Text, nullable=False),
+    Column("admin_email", Text, nullable=False),
+    Column("admin_name", Text),
+    Column("revision", Text),
+    Column("version", BigInteger, nullable=False, server_default=text("1")),
+    Column("metadata", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("conditions", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    _now("created_at"),
+    _now("updated_at"),
+    _now("deleted_at", nullable=True),
+    _one_of("state", TenantState),
+    _one_of("tier", Tier),
+    CheckConstraint("subdomain ~ '^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$'", name="subdomain"),
+    CheckConstraint("name <> '' AND name !~ '[[:cntrl:]]'", name="name"),
+    UniqueConstraint("schema_name"),
+    Index("uq_tenants_subdomain_held", "subdomain", unique=True, postgresql_where=_released()),
+    Index("ix_tenants_created_at_id", "created_at", "id"),
+    Index("ix_tenants_state", "state"),
+)
+
+global_users = Table(
+    "global_users",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
+    Column("email", Text, nullable=False),
+    Column("name", Text),
+    Column("password_hash", Text),
+    Column("role", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default=AdminState.ACTIVE),
+    Column("totp_secret", LargeBinary),
+    Column("totp_enabled", Boolean, nullable=False, server_default=text("false")),
+    _now("last_login_at", nullable=True),
+    _now("created_at"),
+    _now("updated_at"),
+    _one_of("role", AdminRole),
+    _one_of("state", AdminState),
+    Index("uq_global_users_email", text("lower(email)"), unique=True),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
+    Column("user_id", ForeignKey(global_users.c.id, ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("token_hash", LargeBinary, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
+    _now("expires_at", nullable=True),
+    _now("last_used_at", nullable=True),
+    _now("revoked_at", nullable=True),
+    _now("created_at"),
+    UniqueConstraint("token_hash"),
+    Index(None, "user_id"),
+)
+
+system_config = Table(
+    "system_config",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", JSONB, nullable=False),
+    Column("value_type", Text, nullable=False),
+    Column("is_secret", Boolean, nullable=False, server_default=text("false")),
+    Column("description", Text, nullable=False, server_default=""),
+    _now("updated_at"),
+    CheckConstraint("value_type IN ('string', 'integer', 'boolean')", name="value_type"),
+)
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("tenant_id", ForeignKey(tenants.c.id), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("plan", JSONB, nullable=False),
+    Column("plan_version", Integer, nullable=False),
+    Column("params", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("state", Text, nullable=False, server_default=OperationState.PENDING),
+    Column("error", JSONB),
+    Column("requested_by", Uuid),
+    Column("cancel_requested_at", DateTime(timezone=True)),
+    Column("deadline_at", DateTime(timezone=True), nullable=False),
+    # clock_timestamp(): now() is the start of the transaction, a moment that others cannot see.
+    Column(
+        "run_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()
+    ),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("lease_owner", Text),
+    Column("lease_expires_at", DateTime(timezone=True)),
+    Column("epoch", BigInteger, nullable=False, server_default=text("0")),
+    Column("event_seq", BigInteger, nullable=False, server_default=text("0")),
+    _now("created_at"),
+    _now("finished_at", nullable=True),
+    Column("abandon_reason", Text),
+    Column("abandon_comment", Text),
+    Column("abandoned_by", Text),
+    _one_of("state", OperationState),
+    CheckConstraint(
+        "(finished_at IS NOT NULL) = (state IN ('succeeded', 'failed', 'cancelled', 'abandoned'))",
+        name="finished",
+    ),
+    CheckConstraint(
+        "(state = 'abandoned') = (abandon_reason IS NOT NULL AND abandon_comment IS NOT NULL"
+        " AND abandoned_by IS NOT NULL)",
+        name="abandoned",
+    ),
+    Index(
+        "uq_operations_live", "tenant_id", unique=True, postgresql_where=text("finished_at IS NULL")
+    ),
+    Index(
+        "ix_operations_runnable",
+        "run_at",
+        postgresql_where=text("state IN ('pending', 'running', 'unwinding')"),
+    ),
+    Index("ix_operations_parked", "run_at", postgresql_where=text("state = 'parked'")),
+    Index("ix_operations_tenant_id", "tenant_id", "created_at"),
+    Index("ix_operations_created_at_id", "created_at", "id"),
+)
+
+operation_steps = Table(
+    "operation_steps",
+    metadata,
+    Column("operation_id", ForeignKey(operations.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default=StepState.PENDING),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("undo_attempt", Integer, nullable=False, server_default=text("0")),
+    Column("output", JSONB),
+    Column("last_error", JSONB),
+    Column("epoch", BigInteger),
+    _now("started_at", nullable=True),
+    _now("finished_at", nullable=True),
+    _one_of("state", StepState),
+    UniqueConstraint("operation_id", "name"),
+)
+
+operation_events = Table(
+    "operation_events",
+    metadata,
+    Column("operation_id", ForeignKey(operations.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("epoch", BigInteger, nullable=False),
+    Column("step", Text),
+    Column("type", Text, nullable=False),
+    Column("data", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+)
+
+# What a tenant has outside its row. It cannot become purged while any of it remains.
+tenant_resources = Table(
+    "tenant_resources",
+    metadata,
+    Column("tenant_id", ForeignKey(tenants.c.id), primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("external_id", Text, primary_key=True),
+    Column("operation_id", ForeignKey(operations.c.id), nullable=False),
+    _now("created_at"),
+    Index(None, "operation_id"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("principal", Uuid, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("operation_id", ForeignKey(operations.c.id, ondelete="CASCADE"), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Index(None, "operation_id"),
+    Index(None, "expires_at"),
+)
+
+# Template and context of a mail; neither the rendered mail nor its token is ever stored.
+email_deliveries = Table(
+    "email_deliveries",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
+    Column("tenant_id", ForeignKey(tenants.c.id), nullable=False),
+    Column("operation_id", ForeignKey(operations.c.id), nullable=False),
+    Column("template", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("context", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("state", Text, nullable=False, server_default=DeliveryState.QUEUED),
+    Column("provider_id", Text),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("last_error", JSONB),
+    Column(
+        "run_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()
+    ),
+    Column("give_up_at", DateTime(timezone=True), nullable=False),
+    Column("lease_expires_at", DateTime(timezone=True)),
+    Column("epoch", BigInteger, nullable=False, server_default=text("0")),
+    _now("created_at"),
+    _now("sent_at", nullable=True),
+    _one_of("state", DeliveryState),
+    CheckConstraint("(sent_at IS NOT NULL) = (state IN ('sent', 'bounced'))", name="sent"),
+    UniqueConstraint("operation_id", "template"),
+    Index(None, "tenant_id"),
+    Index(
+        "ix_email_deliveries_due", "run_at", postgresql_where=text("state IN ('queued', 'sending')")
+    ),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("actor", Uuid),
+    Column("actor_kind", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("tenant_id", ForeignKey(tenants.c.id)),
+    Column("target", Text),
+    Column("outcome", Text, nullable=False),
+    Column("before", JSONB),
+    Column("after", JSONB),
+    Column("request_id", Text),
+    Column("ip", Text),
+    Column("agent", Text),
+    CheckConstraint("actor_kind IN ('admin', 'operation', 'cli')", name="actor_kind"),
+    CheckConstraint("outcome IN ('ok', 'refused', 'failed')", name="outcome"),
+    Index(None, "tenant_id"),
+    Index("ix_audit_log_at_id", "at", "id"),
+)
