@@ -169,6 +169,12 @@ class MissingTenantContext(ControlPlaneError):
     code = "missing_tenant_context"
 
 
+class TenantContextConflict(ControlPlaneError):
+    """A tenant's data was asked for inside another tenant's scope."""
+
+    code = "tenant_context_conflict"
+
+
 # -- steps and providers: what went wrong decides between trying again and undoing ----------------
 
 
@@ -269,3 +275,9 @@ class TemplateInvalid(StartupError):
     """The tenant template breaks a rule."""
 
     code = "template_invalid"
+
+
+class RevisionNeedsOnline(TemplateInvalid):
+    """A data revision must run in the tenant's schema itself."""
+
+    code = "revision_needs_online"

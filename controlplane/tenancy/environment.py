@@ -1,0 +1,158 @@
+"""The one Alembic environment of tenant schemas, for rendering offline and for running online.
+
+Importing this costs the better part of a second (Alembic); the API's start-up must not.
+`alembic.op` is a process-wide proxy, so whoever runs revisions holds RUNNING.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from controlplane.errors import RevisionNeedsOnline, TemplateInvalid
+from controlplane.tenancy.revisions import Target, target_metadata
+from controlplane.tenancy.template import Template
+
+RUNNING = threading.RLock()
+
+Heads = tuple[str, ...]
+Steps = Callable[[Heads, MigrationContext], list[RevisionStep]]
+
+
+class Tape(Protocol):
+    """Takes what Alembic writes: after `begin(revision)`, that revision's statements."""
+
+    def begin(self, revision: str) -> None: ...
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> object: ...
+
+
+def revisions(template: Template) -> ScriptDirectory:
+    """Both chains. Raises TemplateInvalid where one cannot be read or has not one head."""
+    scripts = ScriptDirectory(template.core, version_locations=list(template.versions))
+    try:
+        with RUNNING:
+            for folder in template.versions:
+                _single_head(scripts, folder)
+    except (CommandError, SyntaxError, ImportError, AttributeError, NameError) as error:
+        raise TemplateInvalid(f"A revision cannot be read: {error}.") from error
+    return scripts
+
+
+def _single_head(scripts: ScriptDirectory, folder: Path) -> None:
+    inside = [r for r in scripts.walk_revisions() if Path(r.path).parent == folder.resolve()]
+    followed = {parent for revision in inside for parent in revision._versioned_down_revisions}  # noqa: SLF001  the only place where several parents are told apart from none
+    heads = sorted(r.revision for r in inside if r.revision not in followed)
+    if len(heads) != 1:
+        raise TemplateInvalid(f"{folder} must end in one head, but has {', '.join(heads)}.")
+
+
+def heads(scripts: ScriptDirectory) -> Heads:
+    """The rows that a schema's version table holds when nothing is left to do, sorted."""
+    return tuple(sorted(scripts.revision_map._real_heads))  # noqa: SLF001  `heads` also names revisions that others depend on; the version table does not
+
+
+def render(scripts: ScriptDirectory, *, start: Heads, target: Target, tape: Tape) -> None:
+    """Write the statements from the set of heads `start` to the newest revisions.
+
+    Raises RevisionNeedsOnline for a data revision on the way of an existing schema and
+    TemplateInvalid for any other that cannot be rendered.
+    """
+
+    def steps(present: Heads, _: MigrationContext) -> list[RevisionStep]:
+        return [_offline(step, tape, fresh=not start) for step in upgrade_steps(scripts, present)]
+
+    _run(
+        scripts,
+        steps,
+        as_sql=True,
+        starting_rev=start,
+        # Named parameters are never sent; the psycopg style would double every percent sign.
+        dialect_name="postgresql",
+        dialect_opts={"paramstyle": "named"},
+        transactional_ddl=False,
+        literal_binds=True,
+        output_buffer=tape,
+        target=target,
+        version_table_schema=target.schema,
+    )
+
+
+def upgrade_steps(scripts: ScriptDirectory, present: Heads) -> list[RevisionStep]:
+    """The core first: an application's tables may refer to it without naming a revision."""
+    core = scripts._upgrade_revs("core@head", present)  # type: ignore[arg-type]  # noqa: SLF001  what alembic.command.upgrade calls, with the set of heads
+    everything = scripts._upgrade_revs("heads", present)  # type: ignore[arg-type]  # noqa: SLF001  as above
+    first = {step.revision.revision for step in core}
+    return core + [step for step in everything if step.revision.revision not in first]
+
+
+def run(connection: Connection, scripts: ScriptDirectory, *, target: Target, steps: Steps) -> None:
+    """Run steps on a live schema, in the connection's transaction.
+
+    `steps(present_heads, context)` gives them. The path and the tenant's id are set by the caller.
+    """
+    _run(
+        scripts,
+        steps,
+        connection=connection,
+        target=target,
+        version_table_schema=target.schema,
+    )
+
+
+def _run(scripts: ScriptDirectory, steps: Steps, **options: Any) -> None:
+    as_sql = options.pop("as_sql", False)
+    starting_rev = options.pop("starting_rev", None)
+    environment = EnvironmentContext(
+        Config(), scripts, fn=steps, as_sql=as_sql, starting_rev=starting_rev
+    )
+    with RUNNING, environment:
+        environment.configure(target_metadata=target_metadata(), **options)
+        environment.run_migrations()
+
+
+def _offline(step: RevisionStep, tape: Tape, *, fresh: bool) -> RevisionStep:
+    name = step.revision.revision
+    online = getattr(step.revision.module, "online", False)
+    if online and not fresh:
+        raise RevisionNeedsOnline(f"Revision {name} reads rows and cannot be rendered offline.")
+    upgrade = step.migration_fn
+
+    def rendered(**options: object) -> None:
+        tape.begin(name)
+        # A data revision finds no rows in a new schema; the seeds come after the last revision.
+        if not online:
+            with _named(name):
+                upgrade(**options)
+
+    step.migration_fn = rendered
+    return step
+
+
+@contextmanager
+def _named(revision: str) -> Iterator[None]:
+    try:
+        yield
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        NameError,
+        TypeError,
+        ValueError,
+        CommandError,
+        SQLAlchemyError,
+    ) as error:
+        raise TemplateInvalid(
+            f"Revision {revision} cannot be rendered offline: {error}. A revision that must read "
+            "rows says `online = True` and changes rows only."
+        ) from error
