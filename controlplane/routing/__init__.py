@@ -1,0 +1,17 @@
+"""What an app server embeds: from a host name to transactions that see one tenant only."""
+
+from controlplane.routing.directory import TenantDirectory
+from controlplane.routing.middleware import TenantMiddleware
+from controlplane.routing.safety import check_login
+from controlplane.routing.tenant import RoutedTenant, current_tenant, tenant_scope
+from controlplane.routing.transactions import Tenancy
+
+__all__ = [
+    "RoutedTenant",
+    "Tenancy",
+    "TenantDirectory",
+    "TenantMiddleware",
+    "check_login",
+    "current_tenant",
+    "tenant_scope",
+]
