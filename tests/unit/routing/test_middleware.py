@@ -1,0 +1,269 @@
+import json
+from uuid import UUID
+
+import pytest
+
+from controlplane.domain.tenants import TenantState
+from controlplane.errors import MissingTenantContext, TenantSchemaMissing, TenantUnavailable
+from controlplane.routing import RoutedTenant, TenantMiddleware, current_tenant
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+class Listed:
+    """A directory of one tenant for each state, its subdomain being the state's name."""
+
+    async def lookup(self, subdomain):
+        if subdomain not in set(TenantState):
+            return None
+        state = TenantState(subdomain)
+        return RoutedTenant(UUID(int=7), subdomain, "Acme", state, "starter", "abc")
+
+
+class Down:
+    async def lookup(self, _subdomain):
+        raise TenantUnavailable("The tenant directory does not answer; try again.")
+
+
+class Broken:
+    async def lookup(self, _subdomain):
+        raise OSError("no such thing")
+
+
+class App:
+    """Answers 200 in two chunks and keeps what it saw."""
+
+    def __init__(self):
+        self.scopes = []
+        self.tenants = []
+
+    async def __call__(self, scope, _receive, send):
+        self.scopes.append(scope)
+        if scope["type"] == "lifespan":
+            return
+        self._note()
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        self._note()
+        await send({"type": "http.response.body", "body": b"b"})
+
+    def _note(self):
+        try:
+            self.tenants.append(current_tenant().subdomain)
+        except MissingTenantContext:
+            self.tenants.append(None)
+
+
+def _request(host="active.example.com", **changes):
+    headers = [(b"host", host.encode("latin-1"))]
+    scope = {"type": "http", "method": "GET", "path": "/p", "headers": headers}
+    return scope | changes
+
+
+async def _call(middleware, scope):
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    await middleware(scope, receive, send)
+    return sent
+
+
+def _wrap(app, directory=None, **options):
+    return TenantMiddleware(
+        app, directory=directory or Listed(), base_domain="example.com", **options
+    )
+
+
+def _answer(sent):
+    """Status, headers and problem of a refusal."""
+    start, body = sent
+    return start["status"], dict(start["headers"]), json.loads(body["body"])
+
+
+async def test_the_app_is_called_in_the_scope_of_the_hosts_tenant_until_the_body_ends():
+    app = App()
+    sent = await _call(_wrap(app), _request("ACTIVE.example.com:443"))
+    assert [message.get("body") for message in sent] == [None, b"a", b"b"]
+    assert app.tenants == ["active", "active"]
+    assert app.scopes[0]["state"]["tenant"].subdomain == "active"
+    with pytest.raises(MissingTenantContext):
+        current_tenant()
+
+
+async def test_the_scope_ends_with_an_app_that_fails():
+    async def failing(_scope, _receive, _send):
+        raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        await _call(_wrap(failing), _request())
+    with pytest.raises(MissingTenantContext):
+        current_tenant()
+
+
+@pytest.mark.parametrize(
+    ("host", "status", "code", "retry_after"),
+    [
+        ("suspended.example.com", 403, "tenant_suspended", None),
+        ("provisioning.example.com", 503, "tenant_not_ready", b"2"),
+        ("deleting.example.com", 404, "tenant_not_found", None),
+        ("deleted.example.com", 404, "tenant_not_found", None),
+        ("purging.example.com", 404, "tenant_not_found", None),
+        ("nobody.example.com", 404, "tenant_not_found", None),
+        ("example.com", 404, "tenant_required", None),
+        ("127.0.0.1:8000", 404, "tenant_required", None),
+        ("active.example.com.attacker.com", 404, "tenant_required", None),
+        ("a b.example.com", 400, "invalid_request", None),
+        ("", 400, "invalid_request", None),
+    ],
+)
+async def test_whoever_is_not_served_gets_a_problem_and_the_app_is_not_called(
+    host, status, code, retry_after
+):
+    app = App()
+    answered, headers, body = _answer(await _call(_wrap(app), _request(host)))
+    assert (answered, body["status"], body["code"]) == (status, status, code)
+    assert headers[b"content-type"] == b"application/problem+json"
+    assert headers[b"x-error-code"] == code.encode()
+    assert headers.get(b"retry-after") == retry_after
+    assert {"type", "title", "detail"} <= body.keys()
+    assert body["instance"] == "/p"
+    assert app.scopes == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [(b"host", b"active.example.com"), (b"host", b"suspended.example.com")],
+        [(b"host", b"active.example.com"), (b"Host", b"active.example.com")],
+        [(b"x-forwarded-host", b"active.example.com")],
+    ],
+)
+async def test_anything_but_one_host_header_is_malformed(headers):
+    app = App()
+    status, _, body = _answer(await _call(_wrap(app), _request(headers=headers)))
+    assert (status, body["code"]) == (400, "invalid_request")
+    assert app.scopes == []
+
+
+async def test_the_length_of_a_refusal_is_said_and_a_head_request_gets_no_body():
+    start, body = await _call(_wrap(App()), _request("nobody.example.com"))
+    assert dict(start["headers"])[b"content-length"] == str(len(body["body"])).encode()
+    head_start, head_body = await _call(_wrap(App()), _request("nobody.example.com", method="HEAD"))
+    assert head_start == start
+    assert head_body["body"] == b""
+
+
+@pytest.mark.parametrize("path", ["/p", "/health"])
+async def test_tenant_headers_sent_by_a_client_never_reach_the_app(path):
+    app = App()
+    spoofed = [
+        (b"host", b"active.example.com"),
+        (b"X-Tenant-ID", b"another"),
+        (b"x-tenant-name", b"Another"),
+        (b"x_tenant_id", b"another"),
+        (b"accept", b"*/*"),
+    ]
+    await _call(_wrap(app, exempt_paths=["/health"]), _request(headers=spoofed, path=path))
+    assert app.scopes[0]["headers"] == [(b"host", b"active.example.com"), (b"accept", b"*/*")]
+
+
+@pytest.mark.parametrize("host", ["nobody.example.com", "127.0.0.1", ""])
+async def test_an_exempt_path_is_served_on_any_host_without_a_tenant(host):
+    app = App()
+    await _call(_wrap(app, Down(), exempt_paths=["/health"]), _request(host, path="/health"))
+    assert app.tenants == [None, None]
+
+
+@pytest.mark.parametrize("path", ["/health/", "/healthy", "/health/../p", "/HEALTH", "/p/health"])
+async def test_only_the_whole_path_is_exempt(path):
+    app = App()
+    middleware = _wrap(app, exempt_paths=["/health"])
+    status, _, _ = _answer(await _call(middleware, _request("nobody.example.com", path=path)))
+    assert status == 404
+    assert app.scopes == []
+
+
+async def test_a_directory_that_is_down_answers_503_and_never_the_app():
+    app = App()
+    status, headers, body = _answer(await _call(_wrap(app, Down()), _request()))
+    assert (status, body["code"], headers[b"retry-after"]) == (503, "tenant_not_ready", b"2")
+    assert app.scopes == []
+
+
+async def test_a_directory_that_breaks_leaves_the_app_uncalled():
+    app = App()
+    with pytest.raises(OSError, match="no such thing"):
+        await _call(_wrap(app, Broken()), _request())
+    assert app.scopes == []
+
+
+async def test_lifespan_passes_through_untouched():
+    app = App()
+    lifespan = {"type": "lifespan", "state": {}}
+    await _call(_wrap(app), lifespan)
+    assert app.scopes == [lifespan]
+    assert app.scopes[0] is lifespan
+
+
+async def test_the_state_of_the_lifespan_is_kept_and_not_written_to():
+    app = App()
+    shared = {"pool": object()}
+    request = _request(state=shared)
+    await _call(_wrap(app), request)
+    assert app.scopes[0]["state"].keys() == {"pool", "tenant"}
+    assert shared.keys() == {"pool"}
+    assert request["state"] is shared
+
+
+async def test_a_websocket_reaches_the_app_in_its_tenants_scope():
+    app = App()
+    assert await _call(_wrap(app), _request(type="websocket")) == [{"type": "websocket.accept"}]
+    assert app.tenants == ["active"]
+
+
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [("deleted.example.com", "tenant_not_found"), ("suspended.example.com", "tenant_suspended")],
+)
+async def test_a_websocket_that_is_not_served_is_closed_for_policy(host, code):
+    app = App()
+    sent = await _call(_wrap(app), _request(host, type="websocket"))
+    assert sent == [{"type": "websocket.close", "code": 1008, "reason": code}]
+    assert app.scopes == []
+
+
+async def test_a_schema_found_missing_before_the_answer_began_answers_503():
+    async def app(_scope, _receive, _send):
+        raise TenantSchemaMissing("The schema is missing.")
+
+    status, headers, body = _answer(await _call(_wrap(app), _request()))
+    assert (status, body["code"]) == (503, "tenant_schema_missing")
+    assert headers[b"retry-after"] == b"2"
+
+
+async def test_a_schema_found_missing_in_the_midst_of_an_answer_is_the_servers_to_abort():
+    async def app(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise TenantSchemaMissing("The schema is missing.")
+
+    with pytest.raises(TenantSchemaMissing):
+        await _call(_wrap(app), _request())
+
+
+def test_a_base_domain_that_is_none_is_refused_at_start():
+    with pytest.raises(ValueError, match="not a domain name"):
+        TenantMiddleware(App(), directory=Listed(), base_domain=".example.com")
