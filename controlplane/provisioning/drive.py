@@ -1,0 +1,345 @@
+"""Drives one claimed operation from where its journal stands until it ends, waits or is lost.
+
+    local   begin · fence · effect · record done · commit
+    remote  begin · fence · record started · commit · call · begin · fence · record done · commit
+
+Undo mirrors it. A local effect is exactly once because it commits with its journal; a remote one
+converges because its intent is on record before the call.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, assert_never, cast
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from controlplane.domain import moves
+from controlplane.domain.moves import Finish, Park, Perform, Rest, Retry, Undo, Unwind
+from controlplane.domain.naming import Mark
+from controlplane.domain.operations import Action, Operation, OperationState, Reach, StepState
+from controlplane.domain.tenants import TenantState
+from controlplane.errors import ControlPlaneError, LeaseLost, Permanent, StepError, Transient
+from controlplane.provisioning import journal
+from controlplane.provisioning.leases import Lease, Timing
+from controlplane.provisioning.step import Later, LocalStep, Output, RemoteStep, Target
+from controlplane.store import audit, tenants
+
+log = structlog.get_logger()
+
+Failpoint = Callable[[str], Awaitable[None]]
+
+
+async def nowhere(_place: str) -> None:
+    """The failpoint of a worker that is not under test."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """What every drive of one worker shares."""
+
+    database: AsyncEngine
+    installation: UUID
+    steps: Mapping[str, LocalStep | RemoteStep]
+    timing: Timing
+    failpoint: Failpoint = nowhere
+
+
+class Released(Exception):  # noqa: N818  no error: the drive has let go of the operation
+    """The operation was given back; the drive is over."""
+
+
+class Reconsider(Exception):  # noqa: N818  no error: decide again
+    """A cancel or the deadline showed at the fence; decide anew."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """One step in one direction: the states and events it goes through."""
+
+    ordinal: int
+    action: Action
+    started: StepState
+    done: StepState
+    event: str
+
+
+@dataclass
+class Drive:
+    """The drive of one operation under one lease; `run` it once."""
+
+    crew: Crew
+    operation: Operation
+    lease: Lease
+    _tenant: Any = field(default=None, repr=False)
+
+    async def run(self) -> None:
+        """Returns when the operation is over or given back.
+
+        Raises LeaseLost, and whatever the database raises when a commit's fate is unknown: then
+        nothing may be concluded, and the next claim reads the journal.
+        """
+        async with self.crew.database.connect() as conn:
+            self._tenant = await tenants.get(conn, self.operation.tenant_id)
+        while not isinstance(move := moves.next_move(self.operation), Rest):
+            try:
+                await self._make(move)
+            except Reconsider:
+                continue
+            except Released:
+                return
+
+    async def _make(self, move: Perform | Undo | Unwind | Finish) -> None:
+        match move:
+            case Perform(ordinal):
+                await self._go(self._forward(ordinal))
+            case Undo(ordinal):
+                await self._go(self._back(ordinal))
+            case Unwind():
+                await self._unwind(move, None)
+            case Finish(state):
+                await self._finish(state)
+            case _:
+                assert_never(move)
+
+    def _forward(self, ordinal: int) -> Course:
+        action = self.operation.plan.steps[ordinal].action
+        return Course(ordinal, action, StepState.STARTED, StepState.DONE, "step")
+
+    def _back(self, ordinal: int) -> Course:
+        action = self.operation.plan.steps[ordinal].action.undo
+        return Course(ordinal, action, StepState.UNDO_STARTED, StepState.UNDONE, "undo")
+
+    async def _go(self, course: Course) -> None:
+        planned = self.operation.plan.steps[course.ordinal]
+        go = self._local if planned.reach is Reach.LOCAL else self._remote
+        try:
+            await go(course)
+        except (LeaseLost, Released, Reconsider, OperationalError, InterfaceError):
+            raise
+        except StepError as error:
+            await self._failed(course, error)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            await self._failed(course, _unforeseen(error))
+        except Exception as error:
+            log.exception("step_broke", operation=str(self.operation.id), step=planned.name)
+            await self._failed(course, _unforeseen(error))
+
+    # -- the two protocols --------------------------------------------------------------------
+
+    async def _local(self, course: Course) -> None:
+        step = cast(LocalStep, self._step(course))
+        target = self._target(course)
+        await self._at(course, "before-begin")
+        async with self._fenced(course) as tx:
+            await self._at(course, "after-fence")
+            act = step.ensure if course.action is Action.ENSURE else step.absent
+            output = await act(tx, target)
+            await self._at(course, "after-effect")
+            after = self._tried(course, state=course.done, output=output)
+            await self._record_done(tx, after, course, target)
+            await self._at(course, "before-commit")
+        self.operation = after
+        await self._at(course, "after-commit")
+
+    async def _remote(self, course: Course) -> None:
+        step = cast(RemoteStep, self._step(course))
+        target = self._target(course)
+        await self._intend(course, target)
+        await self._at(course, "before-call")
+        output = await self._call(step, course, target)
+        await self._at(course, "after-call")
+        if isinstance(output, Later):
+            await self._wait(course, output)
+        after = self.operation.with_step(course.ordinal, state=course.done, output=output)
+        async with self._fenced(course, reconsider=False) as tx:
+            await self._record_done(tx, after, course, target)
+            await self._at(course, "before-commit")
+        self.operation = after
+        await self._at(course, "after-commit")
+
+    async def _intend(self, course: Course, target: Target) -> None:
+        await self._at(course, "before-intent")
+        after = self._tried(course, state=course.started)
+        async with self._fenced(course) as tx:
+            await self._inventory(tx, course, target, done=False)
+            await journal.record(tx, after, course.ordinal, event=f"{course.event}_started")
+        self.operation = after
+
+    async def _call(self, step: RemoteStep, course: Course, target: Target) -> Output | Later:
+        act = step.ensure if course.action is Action.ENSURE else step.absent
+        try:
+            async with asyncio.timeout(self.lease.budget_s(self.crew.timing)):
+                return await act(target)
+        except TimeoutError as error:
+            raise Transient("There was no answer in time.") from error
+
+    async def _wait(self, course: Course, later: Later) -> None:
+        after = self.operation.with_step(course.ordinal, output=later.output)
+        async with self._fenced(course, reconsider=False) as tx:
+            await journal.record(tx, after, course.ordinal, event=f"{course.event}_waiting")
+            await journal.release(tx, after, after_s=later.after_s)
+        raise Released
+
+    async def _record_done(
+        self, tx: AsyncConnection, after: Operation, course: Course, target: Target
+    ) -> None:
+        await self._inventory(tx, course, target, done=True)
+        condition = self._step(course).condition
+        if condition is not None:
+            holds = course.action is Action.ENSURE
+            await tenants.set_condition(tx, after.tenant_id, condition, holds=holds)
+        await journal.record(tx, after, course.ordinal, event=f"{course.event}_done")
+
+    async def _inventory(
+        self, tx: AsyncConnection, course: Course, target: Target, *, done: bool
+    ) -> None:
+        step = self._step(course)
+        if step.resource is None:
+            return
+        name = step.external_id(target)
+        if course.action is Action.ENSURE:
+            await journal.hold(tx, self.operation, step.resource, name)
+        elif done:
+            await journal.unhold(tx, self.operation.tenant_id, step.resource, name)
+
+    # -- what follows a failure ------------------------------------------------------------------
+
+    async def _failed(self, course: Course, error: StepError) -> None:
+        if self.operation.steps[course.ordinal].state is not course.started:
+            # A local step has written nothing yet, its rolled back try included.
+            self.operation = self._tried(course)
+        decide = moves.after_failure if course.event == "step" else moves.after_failed_undo
+        verdict = decide(
+            self.operation,
+            course.ordinal,
+            permanent=not isinstance(error, Transient),
+            retry_after_s=error.retry_after_s if isinstance(error, Transient) else None,
+        )
+        told = self._tell(course, error)
+        log.info("step_failed", operation=str(self.operation.id), **told, verdict=str(verdict))
+        match verdict:
+            case Retry(after_s):
+                await self._retry(course, told, after_s)
+            case Unwind():
+                await self._unwind(replace(verdict, code=error.code, detail=str(error)), course)
+            case Park():
+                await self._park(course, told)
+            case _:
+                assert_never(verdict)
+
+    def _tell(self, course: Course, error: StepError) -> dict[str, Any]:
+        step = self.operation.plan.steps[course.ordinal].name
+        retriable = isinstance(error, Transient)
+        return {"code": error.code, "detail": str(error), "step": step, "retriable": retriable}
+
+    async def _retry(self, course: Course, told: dict[str, Any], after_s: float) -> None:
+        async with self._fenced(course, reconsider=False) as tx:
+            await journal.record(
+                tx, self.operation, course.ordinal, event=f"{course.event}_failed", error=told
+            )
+            wait = after_s * self.crew.timing.wait_factor
+            await journal.release(tx, self.operation, after_s=wait)
+        raise Released
+
+    async def _unwind(self, unwind: Unwind, course: Course | None) -> None:
+        """Turn round; with the course whose failure it is, where it is one."""
+        told: dict[str, Any] = {"code": unwind.code, "detail": unwind.detail}
+        if course is not None:
+            told["step"] = self.operation.plan.steps[course.ordinal].name
+        after = replace(self.operation, state=OperationState.UNWINDING, error=told)
+        await self._at_operation("before-unwind")
+        async with self.crew.database.begin() as tx:
+            await journal.fence(tx, self.operation, exclusive=True)
+            if course is not None:
+                await journal.record(tx, after, course.ordinal, event="step_failed", error=told)
+            await journal.turn(tx, after)
+        self.operation = after
+        await self._at_operation("after-unwind")
+
+    async def _park(self, course: Course, told: dict[str, Any]) -> None:
+        after = replace(
+            self.operation,
+            state=OperationState.PARKED,
+            error={**(self.operation.error or {}), "parked": told},
+        )
+        async with self.crew.database.begin() as tx:
+            await journal.fence(tx, self.operation, exclusive=True)
+            await journal.record(
+                tx, after, course.ordinal, event=f"{course.event}_failed", error=told
+            )
+            await journal.turn(tx, after, leave=True)
+        self.operation = after
+        log.error("operation_parked", operation=str(self.operation.id), **told)
+
+    async def _finish(self, state: OperationState) -> None:
+        after = replace(self.operation, state=state)
+        await self._at_operation("before-finish")
+        async with self.crew.database.begin() as tx:
+            await journal.fence(tx, self.operation, exclusive=True)
+            if state is not OperationState.SUCCEEDED:
+                await tenants.set_state(tx, after.tenant_id, state_after_rollback(after))
+            await journal.turn(tx, after, finished=True)
+            await audit.operation_ended(tx, after)
+            await self._at_operation("before-finish-commit")
+        self.operation = after
+        await self._at_operation("after-finish")
+        log.info("operation_ended", operation=str(after.id), kind=after.plan.kind, state=str(state))
+
+    # -- small things ----------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _fenced(
+        self, course: Course, *, reconsider: bool = True
+    ) -> AsyncIterator[AsyncConnection]:
+        """A transaction whose first statement proves that the operation is still ours."""
+        forward = course.event == "step" and not self.operation.pivot_done
+        exclusive = self.operation.plan.steps[course.ordinal].pivot
+        async with self.crew.database.begin() as tx:
+            cancel, overdue = await journal.fence(tx, self.operation, exclusive=exclusive)
+            if reconsider and forward and (cancel or overdue):
+                self.operation = replace(self.operation, cancel_requested=cancel, overdue=overdue)
+                raise Reconsider
+            yield tx
+
+    def _tried(self, course: Course, **changes: Any) -> Operation:
+        """The operation with one more attempt at this course."""
+        step = self.operation.steps[course.ordinal]
+        if course.event == "step":
+            counted = {"attempt": step.attempt + 1}
+        else:
+            counted = {"undo_attempt": step.undo_attempt + 1}
+        return self.operation.with_step(course.ordinal, **{**counted, **changes})
+
+    def _step(self, course: Course) -> LocalStep | RemoteStep:
+        return self.crew.steps[self.operation.plan.steps[course.ordinal].name]
+
+    def _target(self, course: Course) -> Target:
+        operation = self.operation
+        mark = Mark(self.crew.installation, operation.tenant_id, operation.id)
+        return Target(self._tenant, mark, operation.params, operation.steps[course.ordinal].output)
+
+    async def _at(self, course: Course, place: str) -> None:
+        step = self.operation.plan.steps[course.ordinal].name
+        await self.crew.failpoint(f"{course.event}:{step}:{place}")
+
+    async def _at_operation(self, place: str) -> None:
+        await self.crew.failpoint(f"operation:{self.operation.plan.kind}:{place}")
+
+
+def state_after_rollback(operation: Operation) -> TenantState:
+    """The tenant's state once the operation is undone (or abandoned)."""
+    return operation.plan.rolled_back or TenantState(operation.params["from_state"])
+
+
+def _unforeseen(error: Exception) -> StepError:
+    """A failure that no step foresaw; its text may quote data, so only its kind is told."""
+    if isinstance(error, ControlPlaneError):
+        return Permanent(str(error))
+    return Permanent(f"The step failed unexpectedly ({type(error).__name__}); see the log.")

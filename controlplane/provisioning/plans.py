@@ -1,0 +1,59 @@
+"""The plans: which steps, in which order, and from which one there is no way back.
+
+A plan is copied into the operation that follows it. Change a plan by giving it a new version, and
+keep the old one here until no operation follows it any more.
+"""
+
+from typing import Any
+
+from controlplane.domain.operations import Action, Plan, PlanStep, Reach
+from controlplane.domain.tenants import TenantState
+
+PROVISION = Plan(
+    "provision",
+    1,
+    (
+        PlanStep("schema", Action.ENSURE, Reach.LOCAL),
+        PlanStep("admin", Action.ENSURE, Reach.LOCAL),
+        PlanStep("dns", Action.ENSURE, Reach.REMOTE),
+        PlanStep("verify", Action.ENSURE, Reach.REMOTE),
+        PlanStep("activate", Action.ENSURE, Reach.LOCAL, pivot=True),
+    ),
+    rolled_back=TenantState.FAILED,
+)
+
+# Soft: the schema stays for the grace period. A delete that cannot be finished gives the tenant
+# back as it was.
+DEPROVISION = Plan(
+    "deprovision",
+    1,
+    (
+        PlanStep("dns", Action.ABSENT, Reach.REMOTE),
+        PlanStep("sessions", Action.ABSENT, Reach.LOCAL),
+        PlanStep("retire", Action.ENSURE, Reach.LOCAL, pivot=True),
+    ),
+    rolled_back=None,
+)
+
+PLANS = (PROVISION, DEPROVISION)
+
+
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """The plan as it is pinned in an operation's row."""
+    return {
+        "steps": [
+            {"name": s.name, "action": s.action, "reach": s.reach, "pivot": s.pivot}
+            for s in plan.steps
+        ],
+        "rolled_back": plan.rolled_back,
+    }
+
+
+def plan_from_json(kind: str, version: int, pinned: dict[str, Any]) -> Plan:
+    """The plan of an operation's row."""
+    steps = tuple(
+        PlanStep(s["name"], Action(s["action"]), Reach(s["reach"]), s["pivot"])
+        for s in pinned["steps"]
+    )
+    back = pinned["rolled_back"]
+    return Plan(kind, version, steps, TenantState(back) if back else None)

@@ -1,0 +1,240 @@
+"""What may be asked of the engine. Each function takes a connection, in whose transaction the
+request is accepted whole or not at all, and never commits."""
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controlplane.domain.naming import Subdomain
+from controlplane.domain.operations import FINISHED, OperationState, Plan, StepState
+from controlplane.domain.tenants import Tenant, TenantState, Tier
+from controlplane.errors import InvalidState, OperationInProgress
+from controlplane.provisioning.plans import DEPROVISION, PROVISION, plan_from_json, plan_to_json
+from controlplane.store import audit, operations, tenants
+from controlplane.store.audit import Actor
+from controlplane.store.operations import OPERATIONS_CHANNEL, OperationView
+from controlplane.store.tables import operation_steps
+from controlplane.store.tables import operations as table
+
+_DELETABLE = frozenset({TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.FAILED})
+
+
+@dataclass(frozen=True)
+class NewTenant:
+    """A tenant that was asked for, already parsed."""
+
+    name: str
+    subdomain: Subdomain
+    admin_email: str
+    admin_name: str | None = None
+    tier: Tier = Tier.STARTER
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+async def create_tenant(
+    conn: AsyncConnection, wanted: NewTenant, *, actor: Actor, deadline_s: float
+) -> OperationView:
+    """Accept a tenant: its row, its subdomain, its operation. Raises SubdomainTaken."""
+    tenant_id = uuid4()
+    await tenants.add(
+        conn,
+        tenant_id=tenant_id,
+        name=wanted.name,
+        subdomain=wanted.subdomain,
+        tier=wanted.tier,
+        admin_email=wanted.admin_email,
+        admin_name=wanted.admin_name,
+        metadata=wanted.metadata,
+    )
+    after = {"name": wanted.name, "subdomain": wanted.subdomain, "tier": wanted.tier}
+    await audit.write(conn, actor, "tenant.create", tenant_id=tenant_id, after=after)
+    return await _start(conn, tenant_id, PROVISION, {}, actor=actor, deadline_s=deadline_s)
+
+
+async def provision_again(
+    conn: AsyncConnection, tenant_id: UUID, *, actor: Actor, deadline_s: float
+) -> OperationView:
+    """A new attempt for a failed tenant, which must claim its subdomain again.
+
+    Raises TenantNotFound, OperationInProgress, InvalidState, SubdomainTaken.
+    """
+    tenant = await _idle_tenant(conn, tenant_id)
+    if tenant.state is not TenantState.FAILED:
+        raise InvalidState(f"The tenant is {tenant.state}; only a failed one is provisioned again.")
+    await tenants.provision_again(conn, tenant)
+    await audit.write(conn, actor, "tenant.provision", tenant_id=tenant_id)
+    return await _start(conn, tenant_id, PROVISION, {}, actor=actor, deadline_s=deadline_s)
+
+
+async def delete_tenant(
+    conn: AsyncConnection, tenant_id: UUID, *, actor: Actor, deadline_s: float
+) -> OperationView:
+    """Accept the soft deletion: from this commit on the tenant's host is refused.
+
+    Deleting again answers with the operation that deletes or deleted it.
+    Raises TenantNotFound, OperationInProgress, InvalidState.
+    """
+    tenant = await tenants.get(conn, tenant_id, lock=True)
+    if tenant.state in {TenantState.DELETING, TenantState.DELETED}:
+        return await _newest(conn, tenant_id)
+    tenant = await _idle_tenant(conn, tenant_id)
+    if tenant.state not in _DELETABLE:
+        raise InvalidState(f"The tenant is {tenant.state} and cannot be deleted.")
+    await tenants.set_state(conn, tenant_id, TenantState.DELETING)
+    await audit.write(
+        conn, actor, "tenant.delete", tenant_id=tenant_id, before={"state": tenant.state}
+    )
+    params = {"from_state": tenant.state}
+    return await _start(conn, tenant_id, DEPROVISION, params, actor=actor, deadline_s=deadline_s)
+
+
+async def cancel(conn: AsyncConnection, operation_id: UUID, *, actor: Actor) -> OperationView:
+    """Ask a running operation to turn round; only one that is before its pivot can.
+
+    The row's lock decides between a cancel and a pivot. Raises OperationNotFound, InvalidState.
+    """
+    operation = await operations.get(conn, operation_id, lock=True)
+    if operation.cancel_requested and operation.state not in FINISHED:
+        return operation
+    if operation.state not in {OperationState.PENDING, OperationState.RUNNING}:
+        raise InvalidState(f"The operation is {operation.state}; there is nothing to cancel.")
+    if await _pivot_done(conn, operation_id):
+        raise InvalidState("The operation has passed the point from which nothing is undone.")
+    await _set(conn, operation_id, cancel_requested_at=func.clock_timestamp())
+    return await _told(conn, operation, "cancel_requested", actor)
+
+
+async def resume(conn: AsyncConnection, operation_id: UUID, *, actor: Actor) -> OperationView:
+    """Let a parked operation go on with a fresh budget. Raises OperationNotFound, InvalidState."""
+    operation = await _parked(conn, operation_id)
+    forward = await _pivot_done(conn, operation_id)
+    state = OperationState.RUNNING if forward else OperationState.UNWINDING
+    await conn.execute(
+        update(operation_steps)
+        .where(
+            operation_steps.c.operation_id == operation_id,
+            operation_steps.c.state != StepState.UNDONE,
+        )
+        .values(undo_attempt=0)
+    )
+    await _set(conn, operation_id, state=state)
+    return await _told(conn, operation, "resumed", actor)
+
+
+async def abandon(
+    conn: AsyncConnection,
+    operation_id: UUID,
+    *,
+    reason: str,
+    comment: str,
+    by: str,
+    actor: Actor,
+) -> OperationView:
+    """End a parked operation as it is; what is left of it is on record in the inventory.
+
+    Raises OperationNotFound, InvalidState.
+    """
+    operation = await _parked(conn, operation_id)
+    row = (await conn.execute(select(table).where(table.c.id == operation_id))).one()
+    plan = plan_from_json(row.kind, row.plan_version, row.plan)
+    if not await _pivot_done(conn, operation_id):
+        state = plan.rolled_back or TenantState(row.params["from_state"])
+        await tenants.set_state(conn, operation.tenant_id, state)
+    await _set(
+        conn,
+        operation_id,
+        state=OperationState.ABANDONED,
+        finished_at=func.clock_timestamp(),
+        abandon_reason=reason,
+        abandon_comment=comment,
+        abandoned_by=by,
+    )
+    return await _told(conn, operation, "abandoned", actor, {"reason": reason, "comment": comment})
+
+
+async def _start(
+    conn: AsyncConnection,
+    tenant_id: UUID,
+    plan: Plan,
+    params: dict[str, Any],
+    *,
+    actor: Actor,
+    deadline_s: float,
+) -> OperationView:
+    operation_id = uuid4()
+    await operations.add(
+        conn,
+        operation_id=operation_id,
+        tenant_id=tenant_id,
+        kind=plan.kind,
+        plan=plan_to_json(plan),
+        plan_version=plan.version,
+        params=params,
+        requested_by=actor.id,
+        deadline_s=deadline_s,
+    )
+    return await operations.get(conn, operation_id)
+
+
+async def _idle_tenant(conn: AsyncConnection, tenant_id: UUID) -> Tenant:
+    tenant = await tenants.get(conn, tenant_id, lock=True)
+    live = select(table.c.kind).where(table.c.tenant_id == tenant_id, table.c.finished_at.is_(None))
+    kind = (await conn.execute(live)).scalar_one_or_none()
+    if kind is not None:
+        raise OperationInProgress(
+            f"The tenant's operation '{kind}' has not ended; wait for it or cancel it."
+        )
+    return tenant
+
+
+async def _newest(conn: AsyncConnection, tenant_id: UUID) -> OperationView:
+    (operation,) = await operations.page(conn, limit=1, tenant_id=tenant_id)
+    return operation
+
+
+async def _pivot_done(conn: AsyncConnection, operation_id: UUID) -> bool:
+    row = (await conn.execute(select(table).where(table.c.id == operation_id))).one()
+    pivot = plan_from_json(row.kind, row.plan_version, row.plan).pivot
+    done = select(operation_steps.c.state == StepState.DONE).where(
+        operation_steps.c.operation_id == operation_id, operation_steps.c.ordinal == pivot
+    )
+    return bool((await conn.execute(done)).scalar_one())
+
+
+async def _parked(conn: AsyncConnection, operation_id: UUID) -> OperationView:
+    operation = await operations.get(conn, operation_id, lock=True)
+    if operation.state is not OperationState.PARKED:
+        raise InvalidState(f"The operation is {operation.state}; only a parked one can be.")
+    return operation
+
+
+async def _set(conn: AsyncConnection, operation_id: UUID, **values: Any) -> None:
+    await conn.execute(
+        update(table)
+        .where(table.c.id == operation_id)
+        .values(**values, run_at=func.clock_timestamp())
+    )
+
+
+async def _told(
+    conn: AsyncConnection,
+    operation: OperationView,
+    event: str,
+    actor: Actor,
+    told: dict[str, Any] | None = None,
+) -> OperationView:
+    await operations.add_event(conn, operation.id, event, told or {})
+    await audit.write(
+        conn,
+        actor,
+        f"operation.{event}",
+        tenant_id=operation.tenant_id,
+        target=str(operation.id),
+        before={"state": operation.state},
+        after=told,
+    )
+    await conn.execute(select(func.pg_notify(OPERATIONS_CHANNEL, str(operation.id))))
+    return await operations.get(conn, operation.id)

@@ -1,0 +1,37 @@
+"""The pivot of `provision`: the tenant is served from this commit on, and its welcome mail is in
+the outbox. Mail comes last and elsewhere, for it can neither be undone nor waited for."""
+
+from typing import ClassVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controlplane.domain.tenants import TenantState
+from controlplane.provisioning.step import Output, Target
+from controlplane.store import deliveries, tenants
+
+
+class Activate:
+    condition: ClassVar[str | None] = None
+    resource: ClassVar[str | None] = None
+
+    def external_id(self, target: Target) -> str:
+        return str(target.tenant.id)
+
+    async def ensure(self, tx: AsyncConnection, target: Target) -> Output:
+        tenant = target.tenant
+        await tenants.set_state(tx, tenant.id, TenantState.ACTIVE)
+        await deliveries.enqueue(
+            tx,
+            tenant_id=tenant.id,
+            operation_id=target.operation_id,
+            template="welcome",
+            recipient=tenant.admin_email,
+        )
+        await tenants.set_condition(tx, tenant.id, "WelcomeSent", holds=False, reason="queued")
+        return None
+
+    async def absent(self, _tx: AsyncConnection, _target: Target) -> Output:
+        raise AssertionError("BUG: what lies behind a pivot is not undone")
+
+    async def observe(self, tx: AsyncConnection, target: Target) -> bool:
+        return (await tenants.get(tx, target.tenant.id)).state is TenantState.ACTIVE

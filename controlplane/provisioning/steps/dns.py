@@ -1,0 +1,47 @@
+"""The record that leads the tenant's subdomain to the ingress."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from controlplane.domain.dns import Propagation, Record, record_for
+from controlplane.errors import Transient
+from controlplane.ports import DnsProvider
+from controlplane.provisioning.step import Later, Output, Target
+
+# How long to let go of the operation while a change spreads.
+_PROPAGATION_S = 1.0
+
+
+@dataclass(frozen=True)
+class Dns:
+    """`target` is the ingress: an address or a host name."""
+
+    provider: DnsProvider
+    target: str
+    condition: ClassVar[str | None] = "DnsReady"
+    resource: ClassVar[str | None] = "dns"
+
+    def external_id(self, target: Target) -> str:
+        return target.tenant.subdomain
+
+    async def ensure(self, target: Target) -> Output | Later:
+        reference = (target.output or {}).get("pending")
+        if reference is None:
+            reference = await self.provider.ensure(self._record(target), target.mark)
+        match await self.provider.propagation(reference):
+            case Propagation.INSYNC:
+                return {"pending": None}
+            case Propagation.PENDING:
+                return Later(_PROPAGATION_S, {"pending": reference})
+            case Propagation.FAILED:
+                raise Transient("The provider lost the change; it is made again.")
+
+    async def absent(self, target: Target) -> Output:
+        await self.provider.absent(self._record(target), target.mark)
+        return {"pending": None}
+
+    async def observe(self, target: Target) -> bool:
+        return await self.provider.find(self._record(target), target.mark)
+
+    def _record(self, target: Target) -> Record:
+        return record_for(target.tenant.subdomain, self.target)

@@ -1,0 +1,44 @@
+"""The tenant's role and schema at the newest revision, with its seed rows."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controlplane.domain.naming import schema_name
+from controlplane.provisioning.step import Output, Target
+from controlplane.store import tenants
+from controlplane.tenancy.create import create
+from controlplane.tenancy.drop import drop
+from controlplane.tenancy.ownership import find
+from controlplane.tenancy.template import Template
+
+
+@dataclass(frozen=True)
+class Schema:
+    template: Template
+    app_login: str
+    condition: ClassVar[str | None] = "SchemaReady"
+    resource: ClassVar[str | None] = "schema"
+
+    def external_id(self, target: Target) -> str:
+        return schema_name(target.tenant.id)
+
+    async def ensure(self, tx: AsyncConnection, target: Target) -> Output:
+        revision = await create(
+            tx,
+            tenant_id=target.tenant.id,
+            mark=target.mark,
+            app_login=self.app_login,
+            template=self.template,
+        )
+        await tenants.set_revision(tx, target.tenant.id, revision)
+        return {"revision": revision}
+
+    async def absent(self, tx: AsyncConnection, target: Target) -> Output:
+        await drop(tx, tenant_id=target.tenant.id, mark=target.mark)
+        await tenants.set_revision(tx, target.tenant.id, None)
+        return None
+
+    async def observe(self, tx: AsyncConnection, target: Target) -> bool:
+        return (await find(tx, target.tenant.id)).ours(target.mark)

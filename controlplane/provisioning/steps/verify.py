@@ -1,0 +1,62 @@
+"""Looks at the new tenant as an app server will, before anybody is let in. Changes nothing."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import psycopg
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from controlplane.errors import TenantUnavailable, Transient, VerificationFailed
+from controlplane.provisioning.step import Output, Target
+from controlplane.routing import Tenancy
+from controlplane.tenancy.admin import admin_id
+from controlplane.tenancy.template import Template
+from controlplane.tenancy.verify import verify_catalog
+
+
+@dataclass(frozen=True)
+class Verify:
+    """`routing` connects as the app servers' login, `database` as the owner."""
+
+    database: AsyncEngine
+    routing: Tenancy
+    template: Template
+    condition: ClassVar[str | None] = None
+    resource: ClassVar[str | None] = None
+
+    def external_id(self, target: Target) -> str:
+        return str(target.tenant.id)
+
+    async def ensure(self, target: Target) -> Output:
+        if findings := await self._findings(target):
+            raise VerificationFailed("; ".join(findings))
+        return None
+
+    async def absent(self, _target: Target) -> Output:
+        # Nothing was made, so nothing is to be undone.
+        return None
+
+    async def observe(self, target: Target) -> bool:
+        return not await self._findings(target)
+
+    async def _findings(self, target: Target) -> list[str]:
+        async with self.database.connect() as conn:
+            findings = await verify_catalog(
+                conn, tenant_id=target.tenant.id, template=self.template
+            )
+        return findings or await self._read_as_app_server(target)
+
+    async def _read_as_app_server(self, target: Target) -> list[str]:
+        try:
+            async with self.routing.transaction(target.tenant) as conn:
+                found = await conn.execute(
+                    "SELECT count(*) FROM users WHERE id = %s", [admin_id(target.tenant.id)]
+                )
+                row = await found.fetchone()
+        except TenantUnavailable as error:
+            return [str(error)]
+        except psycopg.OperationalError as error:
+            raise Transient("The app servers' login cannot reach the database.") from error
+        except psycopg.Error as error:
+            return [f"An app server cannot read the tenant's users ({type(error).__name__})."]
+        return [] if row == (1,) else ["An app server does not see the tenant's first admin."]

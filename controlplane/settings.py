@@ -1,0 +1,160 @@
+"""Every setting, read from the environment here and nowhere else.
+
+`CONTROLPLANE_<NAME>`, except `DATABASE_URL` and `DATABASE_URL_DIRECT`. A secret may come from a
+file instead: `<NAME>_FILE` names it. All faults are reported at once.
+"""
+
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from controlplane.errors import SettingsInvalid
+
+_PREFIX = "CONTROLPLANE_"
+
+
+class DnsKind(StrEnum):
+    ZONEFILE = "zonefile"
+    MEMORY = "memory"
+
+
+class MailKind(StrEnum):
+    FILE = "file"
+    MEMORY = "memory"
+
+
+Model = TypeVar("Model", bound=BaseModel)
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """See docs/reference/settings.md, which a test compares with these fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # The control login's URL, possibly through a pooler in transaction mode.
+    database_url: SecretStr
+    # The owner's URL, never through a pooler: migrations, DDL, LISTEN and the worker.
+    database_url_direct: SecretStr
+    # The app servers' login, with which a new tenant is verified and tenant hosts are served.
+    app_database_url: SecretStr
+
+    base_domain: str
+    # How a tenant's address is built: {host} is `<subdomain>.<base_domain>`.
+    tenant_url: str = "https://{host}"
+
+    listen_host: str = "127.0.0.1"
+    listen_port: int = Field(default=8080, ge=0, le=65535)
+    body_limit_bytes: int = Field(default=1_048_576, gt=0)
+
+    tenant_template: Path | None = None
+
+    dns: DnsKind = DnsKind.ZONEFILE
+    # Where subdomains lead: an address (A, AAAA) or a host name (CNAME).
+    dns_target: str
+    dns_zone_file: Path | None = None
+
+    mail: MailKind = MailKind.FILE
+    mail_from: str
+    mail_folder: Path | None = None
+    setup_token_hours: Positive = 72
+
+    operation_deadline_s: Positive = 300
+    worker_slots: int = Field(default=2, ge=1, le=64)
+    worker_lease_s: Positive = 30
+    worker_beat_s: Positive = 10
+    worker_call_s: Positive = 8
+    worker_poll_s: Positive = 1
+    reaper_every_s: Positive = 60
+    pool_size: int = Field(default=10, ge=1, le=500)
+
+    log_level: str = "info"
+    log_format: str = Field(default="json", pattern="^(json|console)$")
+
+    @field_validator("database_url", "database_url_direct", "app_database_url")
+    @classmethod
+    def _postgres(cls, url: SecretStr) -> SecretStr:
+        if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql://; no other database is supported")
+        return url
+
+    @field_validator("base_domain")
+    @classmethod
+    def _domain(cls, domain: str) -> str:
+        domain = domain.lower().strip(".")
+        if not domain or any(not label for label in domain.split(".")) or ":" in domain:
+            raise ValueError("must be a domain name such as apps.example.com")
+        return domain
+
+    @field_validator("tenant_url")
+    @classmethod
+    def _has_host(cls, template: str) -> str:
+        if "{host}" not in template:
+            raise ValueError("must hold {host}, which becomes the tenant's host name")
+        return template
+
+    def url_of(self, subdomain: str) -> str:
+        """The address of a tenant, made from its row and never from a request."""
+        return self.tenant_url.replace("{host}", f"{subdomain}.{self.base_domain}")
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of the process. Raises SettingsInvalid that lists every fault."""
+    return _validated(Settings, environment)
+
+
+def load_client(environment: Mapping[str, str] | None = None) -> "ClientSettings":
+    """The settings of a command that talks to the API. Raises SettingsInvalid."""
+    return _validated(ClientSettings, environment)
+
+
+def _validated(model: type[Model], environment: Mapping[str, str] | None) -> Model:
+    given = os.environ if environment is None else environment
+    try:
+        return model.model_validate(_read(model, given))
+    except ValidationError as error:
+        faults = "; ".join(f"{_name(fault)}: {fault['msg']}" for fault in error.errors())
+        raise SettingsInvalid(f"These settings do not fit: {faults}.") from None
+
+
+def _read(model: type[BaseModel], given: Mapping[str, str]) -> dict[str, str]:
+    """The values of all fields that are given, by variable or by file."""
+    found: dict[str, str] = {}
+    for field in model.model_fields:
+        name = variable(field)
+        path = given.get(f"{name}_FILE")
+        if path is not None:
+            found[field] = _secret(name, Path(path))
+        elif name in given:
+            found[field] = given[name]
+    return found
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return field.upper() if field.startswith("database_url") else f"{_PREFIX}{field.upper()}"
+
+
+def _secret(name: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsInvalid(f"{name}_FILE: {path} cannot be read ({error.strerror}).") from None
+
+
+def _name(fault: Any) -> str:
+    field = str(fault["loc"][0]) if fault["loc"] else "settings"
+    return variable(field)
+
+
+class ClientSettings(BaseModel):
+    """What a command that talks to the API needs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str = "http://127.0.0.1:8080"
+    token: SecretStr | None = None
