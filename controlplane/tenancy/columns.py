@@ -6,7 +6,20 @@ shape is another function.
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, Text, Uuid, text
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    Text,
+    Uuid,
+    false,
+    text,
+    true,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 NAMING = {
@@ -69,3 +82,16 @@ def belongs_to(name: str, target: str) -> Column[Any]:
 def refers_to(name: str, target: str) -> Column[Any]:
     """An optional reference that becomes NULL when its target goes. Indexed."""
     return Column(name, Uuid(), ForeignKey(target, ondelete="SET NULL"), index=True)
+
+
+def flag(name: str, *, default: bool) -> Column[Any]:
+    return Column(name, Boolean(), nullable=False, server_default=true() if default else false())
+
+
+def number(name: str, *, default: int) -> Column[Any]:
+    return Column(name, Integer(), nullable=False, server_default=text(str(default)))
+
+
+def required_bytes(name: str) -> Column[Any]:
+    """Bytes that must be given: hashes, keys, sealed secrets."""
+    return Column(name, LargeBinary(), nullable=False)

@@ -95,6 +95,12 @@ def upgrade_steps(scripts: ScriptDirectory, present: Heads) -> list[RevisionStep
     return core + [step for step in everything if step.revision.revision not in first]
 
 
+def downgrade_steps(scripts: ScriptDirectory, present: Heads, to: str) -> list[RevisionStep]:
+    """The application first: its tables may refer to the core's."""
+    steps = scripts._downgrade_revs(to, present)  # type: ignore[arg-type]  # noqa: SLF001  what alembic.command.downgrade calls, with the set of heads
+    return sorted(steps, key=lambda step: "core" in step.revision.branch_labels)
+
+
 def run(connection: Connection, scripts: ScriptDirectory, *, target: Target, steps: Steps) -> None:
     """Run steps on a live schema, in the connection's transaction.
 
