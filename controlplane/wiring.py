@@ -1,0 +1,278 @@
+"""Chooses the classes and ties them together; the only place that does.
+
+`open_parts` for whoever needs the database and the providers, `run_worker` for the worker's loops.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, assert_never
+from uuid import UUID
+
+from psycopg import OperationalError as ConnectionFailed
+from psycopg_pool import AsyncConnectionPool
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from controlplane.domain.mail import Message
+from controlplane.domain.tenants import Tenant
+from controlplane.errors import DatabaseUnavailable, SettingsInvalid, StartupError
+from controlplane.ports import DnsProvider, MailSender
+from controlplane.provisioning.drive import Crew, Failpoint, nowhere
+from controlplane.provisioning.engine import Engine
+from controlplane.provisioning.hints import listen
+from controlplane.provisioning.leases import Heartbeat, Timing
+from controlplane.provisioning.mail import Mailroom, RenderWelcome
+from controlplane.provisioning.reaper import Reaper
+from controlplane.provisioning.step import LocalStep, RemoteStep
+from controlplane.provisioning.steps.activate import Activate
+from controlplane.provisioning.steps.admin import Admin
+from controlplane.provisioning.steps.dns import Dns
+from controlplane.provisioning.steps.retire import Retire
+from controlplane.provisioning.steps.schema import Schema
+from controlplane.provisioning.steps.sessions import Sessions
+from controlplane.provisioning.steps.verify import Verify
+from controlplane.routing import Tenancy, check_login
+from controlplane.settings import DnsKind, MailKind, Settings
+from controlplane.store import deliveries, tenants
+from controlplane.store.deliveries import Delivery
+from controlplane.store.operations import OPERATIONS_CHANNEL
+from controlplane.store.urls import sqlalchemy_url
+from controlplane.tenancy import template
+from controlplane.tenancy.template import Template
+
+# A frozen worker must not hold its locks for ever, nor a lock that is not had stop a worker.
+_OWNER_SESSION = (
+    "-c idle_in_transaction_session_timeout=15s -c lock_timeout=5s -c statement_timeout=60s"
+    " -c client_connection_check_interval=2s"
+)
+_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+_CONNECT_TIMEOUT_S = 5
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the API and the worker are made of; open until `open_parts` ends.
+
+    `control` is the API's database access, `owner` the worker's, `app_pool` the app servers'.
+    """
+
+    settings: Settings
+    installation: UUID
+    control: AsyncEngine
+    owner: AsyncEngine
+    app_pool: AsyncConnectionPool[Any]
+    tenancy: Tenancy
+    template: Template
+    dns: DnsProvider
+    sender: MailSender
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Raises DatabaseUnavailable, UnsafeDatabaseRole and other StartupErrors with one clear line."""
+    async with AsyncExitStack() as stack:
+        control = open_control(settings)
+        stack.push_async_callback(control.dispose)
+        owner = open_owner(settings)
+        stack.push_async_callback(owner.dispose)
+        installation = await _installation(owner)
+        pool = await stack.enter_async_context(_app_pool(settings))
+        yield Parts(
+            settings=settings,
+            installation=installation,
+            control=control,
+            owner=owner,
+            app_pool=pool,
+            tenancy=Tenancy(pool),
+            template=template.load(settings.tenant_template),
+            dns=open_dns(settings),
+            sender=open_sender(settings),
+        )
+
+
+def open_control(settings: Settings) -> AsyncEngine:
+    """The API's engine. Prepared statements stay off: behind a pooler a name may be another's."""
+    return create_async_engine(
+        sqlalchemy_url(settings.database_url.get_secret_value()),
+        pool_size=settings.pool_size,
+        pool_pre_ping=True,
+        connect_args={
+            "prepare_threshold": None,
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            **_KEEPALIVE,
+        },
+    )
+
+
+def open_owner(settings: Settings) -> AsyncEngine:
+    """The worker's engine, as the owner on a direct connection."""
+    return create_async_engine(
+        sqlalchemy_url(settings.database_url_direct.get_secret_value()),
+        pool_size=settings.worker_slots + 3,
+        pool_pre_ping=True,
+        connect_args={
+            "options": _OWNER_SESSION,
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            **_KEEPALIVE,
+        },
+    )
+
+
+async def _installation(owner: AsyncEngine) -> UUID:
+    try:
+        async with owner.connect() as conn:
+            await _check_migrated(conn)
+            return await tenants.installation_id(conn)
+    except OperationalError as error:
+        raise DatabaseUnavailable(_one_line(error.orig)) from error
+    except DBAPIError as error:
+        raise StartupError(
+            "The database has no public schema of ours; run 'controlplane migrate' first."
+        ) from error
+
+
+async def _check_migrated(conn: Any) -> None:
+    from controlplane.store.migrate import public_head  # noqa: PLC0415  Alembic takes its time
+
+    found = await conn.execute(text("SELECT version_num FROM public.alembic_version_public"))
+    if found.scalar_one_or_none() != public_head():
+        raise StartupError(
+            "The public schema is not at this release's revision; run 'controlplane migrate'."
+        )
+
+
+def _one_line(error: BaseException | None) -> str:
+    first = str(error).strip().splitlines()[0] if error and str(error) else "no answer"
+    return f"PostgreSQL cannot be reached: {first}"
+
+
+@asynccontextmanager
+async def _app_pool(settings: Settings) -> AsyncIterator[AsyncConnectionPool[Any]]:
+    pool = AsyncConnectionPool(
+        settings.app_database_url.get_secret_value(),
+        min_size=1,
+        max_size=settings.pool_size,
+        kwargs={"prepare_threshold": None, "connect_timeout": _CONNECT_TIMEOUT_S, **_KEEPALIVE},
+        open=False,
+    )
+    try:
+        await pool.open()
+        async with pool.connection(timeout=_CONNECT_TIMEOUT_S) as conn:
+            await check_login(conn)
+        yield pool
+    except (ConnectionFailed, TimeoutError) as error:
+        raise DatabaseUnavailable(_one_line(error)) from error
+    finally:
+        await pool.close()
+
+
+def open_dns(settings: Settings) -> DnsProvider:
+    """The DNS provider that the settings name."""
+    match settings.dns:
+        case DnsKind.ZONEFILE:
+            from controlplane_dns.zonefile import ZoneFile  # noqa: PLC0415  only the chosen one
+
+            path = _needed(settings.dns_zone_file, "CONTROLPLANE_DNS_ZONE_FILE", "zonefile")
+            return ZoneFile(path, zone=settings.base_domain)
+        case DnsKind.MEMORY:
+            from controlplane_dns.memory import MemoryDns  # noqa: PLC0415  only the chosen one
+
+            return MemoryDns()
+        case _:
+            assert_never(settings.dns)
+
+
+def open_sender(settings: Settings) -> MailSender:
+    """The mail sender that the settings name."""
+    match settings.mail:
+        case MailKind.FILE:
+            from controlplane_emails.file import FileSender  # noqa: PLC0415  only the chosen one
+
+            folder = _needed(settings.mail_folder, "CONTROLPLANE_MAIL_FOLDER", "file")
+            return FileSender(folder, sender=settings.mail_from)
+        case MailKind.MEMORY:
+            from controlplane_emails.memory import MemorySender  # noqa: PLC0415  only the chosen
+
+            return MemorySender()
+        case _:
+            assert_never(settings.mail)
+
+
+def _needed(value: Any, name: str, kind: str) -> Any:
+    if value is None:
+        raise SettingsInvalid(f"{name} must be set where the provider is '{kind}'.")
+    return value
+
+
+def timing(settings: Settings) -> Timing:
+    """The worker's times."""
+    return Timing(
+        lease_s=settings.worker_lease_s,
+        beat_s=settings.worker_beat_s,
+        call_s=settings.worker_call_s,
+        poll_s=settings.worker_poll_s,
+        margin_s=min(2.0, settings.worker_lease_s / 10),
+    )
+
+
+def open_steps(parts: Parts) -> dict[str, LocalStep | RemoteStep]:
+    """Every step that a plan may name."""
+    app_login = sqlalchemy_url(parts.settings.app_database_url.get_secret_value()).username or ""
+    return {
+        "schema": Schema(parts.template, app_login),
+        "admin": Admin(),
+        "dns": Dns(parts.dns, parts.settings.dns_target),
+        "verify": Verify(parts.owner, parts.tenancy, parts.template),
+        "activate": Activate(),
+        "sessions": Sessions(),
+        "retire": Retire(),
+    }
+
+
+def welcome_renderer(settings: Settings) -> RenderWelcome:
+    """Renders the welcome mail of a delivery; its links are built from the tenant's row."""
+    from controlplane_emails import render  # noqa: PLC0415  Jinja is the worker's alone
+
+    def welcome(delivery: Delivery, tenant: Tenant, token: str) -> Message:
+        address = settings.url_of(tenant.subdomain)
+        return render.welcome(
+            message_id=render.message_id(
+                delivery.operation_id, delivery.template, settings.base_domain
+            ),
+            to=delivery.recipient,
+            tenant_name=tenant.name,
+            admin_name=tenant.admin_name,
+            tenant_url=address,
+            # Behind the #, the token is sent to no server, and so stands in no log.
+            setup_url=f"{address}/setup#token={token}",
+            valid_hours=round(settings.setup_token_hours),
+        )
+
+    return welcome
+
+
+async def run_worker(
+    parts: Parts, stopping: asyncio.Event, *, failpoint: Failpoint = nowhere
+) -> None:
+    """The loops of one worker, until `stopping` is set."""
+    times = timing(parts.settings)
+    crew = Crew(parts.owner, parts.installation, open_steps(parts), times, failpoint)
+    direct = parts.settings.database_url_direct.get_secret_value()
+    engine = Engine(crew, Heartbeat(direct, times), slots=parts.settings.worker_slots)
+    mailroom = Mailroom(
+        database=parts.owner,
+        sender=parts.sender,
+        render=welcome_renderer(parts.settings),
+        token_ttl_s=parts.settings.setup_token_hours * 3600,
+        timing=times,
+        failpoint=failpoint,
+    )
+    wake = {OPERATIONS_CHANNEL: engine.wake, deliveries.CHANNEL: mailroom.wake}
+    async with asyncio.TaskGroup() as group:
+        group.create_task(engine.run(stopping))
+        group.create_task(mailroom.run(stopping))
+        group.create_task(Reaper(parts.owner, parts.settings.reaper_every_s).run(stopping))
+        group.create_task(listen(direct, wake, stopping))
