@@ -1,0 +1,79 @@
+"""Rules that look at a revision's Python text. Pure but for reading it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from controlplane.tenancy.findings import Finding, Rule
+
+SCHEMA_ARGUMENT = Rule(
+    "schema-argument",
+    "The path decides whose table it is.",
+    "Leave `schema=` away.",
+)
+LIVE_TABLES = Rule(
+    "live-tables",
+    "Those tables change with later revisions, and this one would change with them.",
+    "Write the columns as they are at this revision, or sa.table(…) for rows.",
+)
+ONLINE_DDL = Rule(
+    "online-ddl",
+    "A data revision is left out when a new schema is made, so its tables would be missing there.",
+    "Put the change of tables into a revision of its own.",
+)
+NO_DOWNGRADE = Rule(
+    "downgrade",
+    "Nobody could go back from it.",
+    "Write `downgrade`, or let it raise with the reason.",
+)
+
+_ROWS_ONLY = frozenset(["bulk_insert", "execute", "f", "get_bind", "get_context", "inline_literal"])
+_MAKES_TABLES = frozenset(["tenant_table", "drop_tenant_table", "protect", "grant"])
+
+
+def breaches(path: Path) -> Iterator[Finding]:
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    name = _revision(tree) or path.name
+    online = any(_assigns(node, "online") for node in tree.body)
+    for node in ast.walk(tree):
+        for rule in _node(node, online=online):
+            yield Finding(rule, name, ast.unparse(node))
+    if not any(_is_downgrade(node) for node in tree.body):
+        yield Finding(NO_DOWNGRADE, name, path.name)
+
+
+def _node(node: ast.AST, *, online: bool) -> Iterator[Rule]:
+    if isinstance(node, ast.Call):
+        if any(keyword.arg == "schema" for keyword in node.keywords):
+            yield SCHEMA_ARGUMENT
+        if online and _changes_tables(node.func):
+            yield ONLINE_DDL
+    if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[-1] == "tables":
+        yield LIVE_TABLES
+
+
+def _changes_tables(called: ast.expr) -> bool:
+    if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
+        return called.value.id == "op" and called.attr not in _ROWS_ONLY
+    return isinstance(called, ast.Name) and called.id in _MAKES_TABLES
+
+
+def _is_downgrade(node: ast.stmt) -> bool:
+    """Present, and more than `pass`."""
+    return (
+        isinstance(node, ast.FunctionDef)
+        and node.name == "downgrade"
+        and not all(isinstance(statement, ast.Pass) for statement in node.body)
+    )
+
+
+def _revision(tree: ast.Module) -> str | None:
+    for node in tree.body:
+        if _assigns(node, "revision") and isinstance(node, ast.Assign | ast.AnnAssign):
+            return str(ast.literal_eval(node.value)) if node.value else None
+    return None
+
+
+def _assigns(node: ast.stmt, name: str) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return any(isinstance(target, ast.Name) and target.id == name for target in targets)
