@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, assert_never
 from uuid import UUID
 
@@ -225,7 +226,7 @@ def open_steps(parts: Parts) -> dict[str, LocalStep | RemoteStep]:
         "schema": Schema(parts.template, app_login),
         "admin": Admin(),
         "dns": Dns(parts.dns, parts.settings.dns_target),
-        "verify": Verify(parts.owner, parts.tenancy, parts.template),
+        "verify": Verify(parts.owner, parts.tenancy, parts.template, app_login),
         "activate": Activate(),
         "sessions": Sessions(),
         "retire": Retire(),
@@ -266,7 +267,7 @@ async def run_worker(
         database=parts.owner,
         sender=parts.sender,
         render=welcome_renderer(parts.settings),
-        token_ttl_s=parts.settings.setup_token_hours * 3600,
+        token_ttl=timedelta(hours=parts.settings.setup_token_hours),
         timing=times,
         failpoint=failpoint,
     )

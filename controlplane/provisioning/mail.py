@@ -8,6 +8,7 @@ back-off, for 24 hours.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -47,7 +48,7 @@ class Mailroom:
     database: AsyncEngine
     sender: MailSender
     render: RenderWelcome
-    token_ttl_s: float
+    token_ttl: timedelta
     timing: Timing
     failpoint: Failpoint = nowhere
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -113,9 +114,7 @@ class Mailroom:
 
     async def _token(self, conn: AsyncConnection, tenant: Tenant) -> str:
         user = admin_id(tenant.id)
-        return await mint_setup_token(
-            conn, tenant_id=tenant.id, user_id=user, ttl_s=self.token_ttl_s
-        )
+        return await mint_setup_token(conn, tenant_id=tenant.id, user_id=user, ttl=self.token_ttl)
 
     async def _postpone(self, delivery: Delivery, error: ProviderUnavailable) -> None:
         wait = wait_s(delivery.attempt + 1, error.retry_after_s) * self.timing.wait_factor

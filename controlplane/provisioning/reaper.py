@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 from sqlalchemy import select
@@ -37,16 +38,18 @@ class Reaper:
             operations.c.state == OperationState.PARKED,
             operations.c.error["parked"]["retriable"].as_boolean(),
         )
-        resumed = 0
         try:
             async with self.database.connect() as conn:
                 found = (await conn.execute(parked)).scalars().all()
-            for operation_id in found:
-                async with self.database.begin() as conn:
-                    await requests.resume(conn, operation_id, actor=Actor(None, "operation"))
-                resumed += 1
-        except InvalidState:
-            pass  # another worker was faster; the next sweep sees to the rest
+            return sum([await self._resume(operation_id) for operation_id in found])
         except DBAPIError as error:
             log.warning("sweep_failed", error=type(error.orig).__name__)
-        return resumed
+            return 0
+
+    async def _resume(self, operation_id: UUID) -> int:
+        try:
+            async with self.database.begin() as conn:
+                await requests.resume(conn, operation_id, actor=Actor(None, "operation"))
+        except InvalidState:
+            return 0  # another worker was faster
+        return 1

@@ -21,6 +21,7 @@ class Verify:
     database: AsyncEngine
     routing: Tenancy
     template: Template
+    app_login: str
     condition: ClassVar[str | None] = None
     resource: ClassVar[str | None] = None
 
@@ -42,7 +43,10 @@ class Verify:
     async def _findings(self, target: Target) -> list[str]:
         async with self.database.connect() as conn:
             findings = await verify_catalog(
-                conn, tenant_id=target.tenant.id, template=self.template
+                conn,
+                tenant_id=target.tenant.id,
+                app_login=self.app_login,
+                template=self.template,
             )
         return findings or await self._read_as_app_server(target)
 
