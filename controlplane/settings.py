@@ -5,16 +5,26 @@ file instead: `<NAME>_FILE` names it. All faults are reported at once.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from controlplane.errors import SettingsInvalid
 
 _PREFIX = "CONTROLPLANE_"
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class DnsKind(StrEnum):
@@ -85,10 +95,17 @@ class Settings(BaseModel):
     @field_validator("base_domain")
     @classmethod
     def _domain(cls, domain: str) -> str:
-        domain = domain.lower().strip(".")
-        if not domain or any(not label for label in domain.split(".")) or ":" in domain:
+        domain = domain.lower().rstrip(".")
+        if not all(_LABEL.fullmatch(label) for label in domain.split(".")):
             raise ValueError("must be a domain name such as apps.example.com")
         return domain
+
+    @field_validator("worker_beat_s")
+    @classmethod
+    def _in_time(cls, beat_s: float, info: ValidationInfo) -> float:
+        if beat_s > info.data.get("worker_lease_s", beat_s * 2) / 2:
+            raise ValueError("must be at most half of CONTROLPLANE_WORKER_LEASE_S")
+        return beat_s
 
     @field_validator("tenant_url")
     @classmethod
@@ -112,26 +129,56 @@ def load_client(environment: Mapping[str, str] | None = None) -> "ClientSettings
     return _validated(ClientSettings, environment)
 
 
+def load_dev(environment: Mapping[str, str] | None = None) -> "DevSettings":
+    """What `dev` and `demo` take from outside. Raises SettingsInvalid."""
+    return _validated(DevSettings, environment)
+
+
+def given(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables of Settings that are set, files read. Raises SettingsInvalid."""
+    found = _read(Settings, os.environ if environment is None else environment)
+    return {variable(field): value for field, value in found.items()}
+
+
+def child_environment(values: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that we start: ours, with these settings and no others."""
+    known = {variable(field) for field in Settings.model_fields}
+    ours = known | {f"{name}_FILE" for name in known}
+    return {**{k: v for k, v in os.environ.items() if k not in ours}, **values}
+
+
 def _validated(model: type[Model], environment: Mapping[str, str] | None) -> Model:
     given = os.environ if environment is None else environment
+    values, unread = _read(model, given)
+    faults = list(unread.values())
     try:
-        return model.model_validate(_read(model, given))
+        made = model.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(f"{_name(fault)}: {fault['msg']}" for fault in error.errors())
-        raise SettingsInvalid(f"These settings do not fit: {faults}.") from None
+        invalid = ((_field(fault), fault["msg"]) for fault in error.errors())
+        faults += [f"{variable(field)}: {msg}" for field, msg in invalid if field not in unread]
+    if faults:
+        raise SettingsInvalid(f"These settings do not fit: {'; '.join(faults)}.")
+    return made
 
 
-def _read(model: type[BaseModel], given: Mapping[str, str]) -> dict[str, str]:
-    """The values of all fields that are given, by variable or by file."""
-    found: dict[str, str] = {}
+def _read(
+    model: type[BaseModel], given: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """By field: the values that are given, by variable or by file; the files that are no use."""
+    values: dict[str, str] = {}
+    unread: dict[str, str] = {}
     for field in model.model_fields:
         name = variable(field)
         path = given.get(f"{name}_FILE")
-        if path is not None:
-            found[field] = _secret(name, Path(path))
-        elif name in given:
-            found[field] = given[name]
-    return found
+        if path is None:
+            values.update({field: given[name]} if name in given else {})
+            continue
+        try:
+            values[field] = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            unread[field] = f"{name}_FILE: {path} cannot be read ({reason})"
+    return values, unread
 
 
 def variable(field: str) -> str:
@@ -139,16 +186,8 @@ def variable(field: str) -> str:
     return field.upper() if field.startswith("database_url") else f"{_PREFIX}{field.upper()}"
 
 
-def _secret(name: str, path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise SettingsInvalid(f"{name}_FILE: {path} cannot be read ({error.strerror}).") from None
-
-
-def _name(fault: Any) -> str:
-    field = str(fault["loc"][0]) if fault["loc"] else "settings"
-    return variable(field)
+def _field(fault: Any) -> str:
+    return str(fault["loc"][0])
 
 
 class ClientSettings(BaseModel):
@@ -158,3 +197,11 @@ class ClientSettings(BaseModel):
 
     url: str = "http://127.0.0.1:8080"
     token: SecretStr | None = None
+
+
+class DevSettings(BaseModel):
+    """What `dev` and `demo` need: an administrator's URL, where the embedded server is not wanted."""
+
+    model_config = ConfigDict(frozen=True)
+
+    database_url: SecretStr | None = None

@@ -1,0 +1,184 @@
+"""Settings come whole or not at all, name every fault at once and tell no secret."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import controlplane
+from controlplane.errors import SettingsInvalid
+from controlplane.settings import DnsKind, MailKind, Settings, load, load_client, variable
+
+HIDDEN = "s3cret-owl"
+WHOLE = {
+    "DATABASE_URL": f"postgresql://control:{HIDDEN}@db.test/app",
+    "DATABASE_URL_DIRECT": f"postgres://owner:{HIDDEN}@db.test/app",
+    "CONTROLPLANE_APP_DATABASE_URL": f"postgresql://app:{HIDDEN}@db.test/app",
+    "CONTROLPLANE_BASE_DOMAIN": "apps.example.com",
+    "CONTROLPLANE_DNS_TARGET": "192.0.2.1",
+    "CONTROLPLANE_MAIL_FROM": "Apps <apps@example.com>",
+}
+
+
+def test_the_required_ones_suffice_and_the_rest_has_defaults() -> None:
+    settings = load(WHOLE)
+    assert settings.database_url_direct.get_secret_value() == WHOLE["DATABASE_URL_DIRECT"]
+    assert (settings.dns, settings.mail) == (DnsKind.ZONEFILE, MailKind.FILE)
+    assert settings.listen_host == "127.0.0.1"
+
+
+@pytest.mark.parametrize("missing", sorted(WHOLE))
+def test_each_required_one_is_missed_by_its_variable(missing: str) -> None:
+    with pytest.raises(SettingsInvalid, match=rf"\b{missing}: Field required"):
+        load({name: value for name, value in WHOLE.items() if name != missing})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("DATABASE_URL", "mysql://root@db.test/app", "must begin with postgresql://"),
+        ("DATABASE_URL", "sqlite:///app.db", "must begin with postgresql://"),
+        ("DATABASE_URL", "", "must begin with postgresql://"),
+        ("DATABASE_URL_DIRECT", "postgresql+psycopg://db.test/app", "must begin with postgresql:"),
+        ("CONTROLPLANE_APP_DATABASE_URL", "db.test", "must begin with postgresql://"),
+        ("CONTROLPLANE_BASE_DOMAIN", "", "must be a domain name"),
+        ("CONTROLPLANE_BASE_DOMAIN", "apps..example.com", "must be a domain name"),
+        ("CONTROLPLANE_BASE_DOMAIN", "example.com:8080", "must be a domain name"),
+        ("CONTROLPLANE_BASE_DOMAIN", "https://example.com", "must be a domain name"),
+        ("CONTROLPLANE_BASE_DOMAIN", "apps example.com", "must be a domain name"),
+        ("CONTROLPLANE_BASE_DOMAIN", "-apps.example.com", "must be a domain name"),
+        ("CONTROLPLANE_TENANT_URL", "https://example.com", "must hold {host}"),
+        ("CONTROLPLANE_LISTEN_PORT", "65536", "less than or equal to 65535"),
+        ("CONTROLPLANE_LISTEN_PORT", "http", "valid integer"),
+        ("CONTROLPLANE_BODY_LIMIT_BYTES", "0", "greater than 0"),
+        ("CONTROLPLANE_DNS", "route66", "'zonefile' or 'memory'"),
+        ("CONTROLPLANE_MAIL", "pigeon", "'file' or 'memory'"),
+        ("CONTROLPLANE_WORKER_SLOTS", "0", "greater than or equal to 1"),
+        ("CONTROLPLANE_WORKER_LEASE_S", "-1", "greater than 0"),
+        ("CONTROLPLANE_WORKER_BEAT_S", "16", "at most half of CONTROLPLANE_WORKER_LEASE_S"),
+        ("CONTROLPLANE_POOL_SIZE", "501", "less than or equal to 500"),
+        ("CONTROLPLANE_LOG_FORMAT", "xml", "match pattern"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named(name: str, value: str, complaint: str) -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        load({**WHOLE, name: value})
+    assert f"{name}: " in str(caught.value)
+    assert complaint in str(caught.value)
+
+
+def test_every_fault_stands_in_one_message(tmp_path: Path) -> None:
+    broken = {
+        **WHOLE,
+        "DATABASE_URL": f"mysql://root:{HIDDEN}@db.test/app",
+        "CONTROLPLANE_LISTEN_PORT": "http",
+        "CONTROLPLANE_MAIL_FROM_FILE": str(tmp_path / "absent"),
+    }
+    del broken["CONTROLPLANE_DNS_TARGET"]
+    with pytest.raises(SettingsInvalid) as caught:
+        load(broken)
+    message = str(caught.value)
+    for name in (
+        "DATABASE_URL: ",
+        "CONTROLPLANE_LISTEN_PORT: ",
+        "CONTROLPLANE_DNS_TARGET: ",
+        "CONTROLPLANE_MAIL_FROM_FILE: ",
+    ):
+        assert name in message
+    assert "CONTROLPLANE_MAIL_FROM: " not in message
+    assert "\n" not in message
+    assert HIDDEN not in message
+
+
+def test_a_secret_may_come_from_a_file_which_wins_over_the_variable(tmp_path: Path) -> None:
+    path = tmp_path / "url"
+    path.write_text("postgresql://control:from-file@db.test/app\n")
+    settings = load({**WHOLE, "DATABASE_URL_FILE": str(path)})
+    url = settings.database_url.get_secret_value()
+    assert url == "postgresql://control:from-file@db.test/app"
+
+
+def test_any_setting_may_come_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "slots"
+    path.write_text("7\n")
+    assert load({**WHOLE, "CONTROLPLANE_WORKER_SLOTS_FILE": str(path)}).worker_slots == 7
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "url"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SettingsInvalid, match=r"DATABASE_URL_FILE: .*url cannot be read"):
+        load({**WHOLE, "DATABASE_URL_FILE": str(path)})
+
+
+def test_no_secret_shows_in_the_repr() -> None:
+    settings = load(WHOLE)
+    assert HIDDEN not in f"{settings!r} {settings}"
+    client = load_client({"CONTROLPLANE_TOKEN": HIDDEN})
+    assert HIDDEN not in f"{client!r} {client}"
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load(WHOLE).listen_port = 1
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    foreign = {"PATH": "/bin", "CONTROLPLANE_PORT_80_TCP": "tcp://10.0.0.1:80"}
+    assert load({**WHOLE, **foreign}) == load(WHOLE)
+
+
+def test_a_client_needs_nothing() -> None:
+    assert load_client({}).url == "http://127.0.0.1:8080"
+    assert load_client({}).token is None
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("database_url", "DATABASE_URL"),
+        ("database_url_direct", "DATABASE_URL_DIRECT"),
+        ("app_database_url", "CONTROLPLANE_APP_DATABASE_URL"),
+        ("base_domain", "CONTROLPLANE_BASE_DOMAIN"),
+    ],
+)
+def test_a_field_has_one_variable(field: str, name: str) -> None:
+    assert field in Settings.model_fields
+    assert variable(field) == name
+
+
+@pytest.mark.parametrize(
+    ("template", "address"),
+    [
+        ("https://{host}", "https://acme.apps.example.com"),
+        ("http://{host}:8080/start", "http://acme.apps.example.com:8080/start"),
+    ],
+)
+def test_a_tenants_address_is_made_from_its_subdomain(template: str, address: str) -> None:
+    settings = load({**WHOLE, "CONTROLPLANE_TENANT_URL": template})
+    assert settings.url_of("acme") == address
+
+
+def test_the_base_domain_is_lower_case_without_a_trailing_dot() -> None:
+    domain = {"CONTROLPLANE_BASE_DOMAIN": "Apps.Example.COM."}
+    assert load({**WHOLE, **domain}).base_domain == "apps.example.com"
+
+
+def test_only_the_settings_module_reads_the_environment() -> None:
+    package = Path(controlplane.__file__).parent
+    readers = {str(path.relative_to(package)) for path in package.rglob("*.py") if _reads_it(path)}
+    assert readers == {"settings.py"}
+
+
+def _reads_it(path: Path) -> bool:
+    """By name, whatever it was imported from: os.environ, os.environb, os.getenv."""
+    wanted = {"environ", "environb", "getenv", "getenvb"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = {alias.name for alias in node.names} if isinstance(node, ast.ImportFrom) else set()
+        if isinstance(node, ast.Attribute):
+            names.add(node.attr)
+        if names & wanted:
+            return True
+    return False
