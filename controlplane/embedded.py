@@ -47,6 +47,8 @@ _CARELESS = {
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
+    "checkpoint_flush_after": "0",
+    "bgwriter_flush_after": "0",
 }
 _PATIENCE_S = 120
 # Waits for the end of its input, that is of the process that holds the other end.

@@ -106,8 +106,8 @@ def _prepare(server: Server, name: str) -> None:
 def _copy(server: Server, name: str) -> Database:
     owner = server.logins.owner
     with psycopg.connect(server.superuser_url, autocommit=True) as conn:
-        # WAL_LOG is the faster strategy for a template this small.
-        copy = "CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY wal_log"
+        # Measured: as fast as wal_log on an idle machine, faster on a busy one and to drop.
+        copy = "CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY file_copy"
         conn.execute(_statement(copy, name, owner.name, _TEMPLATE))
     harden_database(server.superuser_url, name, server.logins)
     superuser_url = urlunsplit(urlsplit(server.superuser_url)._replace(path=f"/{name}"))
