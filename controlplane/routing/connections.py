@@ -20,8 +20,9 @@ class Pool(Protocol):
 
 @asynccontextmanager
 async def borrowed(pool: Pool) -> AsyncIterator[AsyncConnection[Any]]:
-    """A connection outside any transaction, which goes back so or closed."""
+    """A connection in autocommit, outside any transaction, which goes back as it came or closed."""
     async with pool.connection() as conn:
+        autocommit, prepare_threshold = conn.autocommit, conn.prepare_threshold
         try:
             # Else psycopg sends a BEGIN of its own, in a round trip of its own.
             await conn.set_autocommit(True)
@@ -29,6 +30,9 @@ async def borrowed(pool: Pool) -> AsyncIterator[AsyncConnection[Any]]:
             conn.prepare_threshold = None
             yield conn
         finally:
-            if conn.info.transaction_status != TransactionStatus.IDLE:
+            if conn.info.transaction_status == TransactionStatus.IDLE:
+                await conn.set_autocommit(autocommit)
+                conn.prepare_threshold = prepare_threshold
+            else:
                 # Not close(): it awaits, or hands the connection back to some pools.
                 conn.pgconn.finish()

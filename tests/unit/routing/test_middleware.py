@@ -10,11 +10,6 @@ from controlplane.routing import RoutedTenant, TenantMiddleware, current_tenant
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 class Listed:
     """A directory of one tenant for each state, its subdomain being the state's name."""
 

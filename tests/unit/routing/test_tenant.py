@@ -14,11 +14,6 @@ ACME = RoutedTenant(UUID(int=1), "acme", "Acme", TenantState.ACTIVE, "starter", 
 GLOBEX = RoutedTenant(UUID(int=2), "globex", "Globex", TenantState.ACTIVE, "starter", "abc")
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 def test_the_schema_follows_from_the_id():
     assert ACME.schema == "tenant_00000000000000000000000000000001"
 

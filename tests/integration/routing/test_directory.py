@@ -1,0 +1,91 @@
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import AsyncConnectionPool
+
+from controlplane.domain.tenants import TenantState
+from controlplane.errors import TenantUnavailable
+from controlplane.routing import TenantDirectory
+
+pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
+
+
+async def test_a_subdomain_is_found_with_all_that_routing_knows_of_it(pool, world):
+    assert await TenantDirectory(pool).lookup("acme") == world.acme
+    assert await TenantDirectory(pool).lookup("globex") == world.globex
+
+
+@pytest.mark.parametrize(
+    "subdomain", ["nobody", "", "ACME", "acme ", "ac%", "' OR '1'='1", "'; DROP VIEW x; --", "é"]
+)
+async def test_nobody_else_is_found(pool, subdomain):
+    assert await TenantDirectory(pool).lookup(subdomain) is None
+
+
+async def test_every_state_is_told_and_a_change_is_seen_at_once(pool, world):
+    directory = TenantDirectory(pool)
+    for state in TenantState:
+        world.do(f"UPDATE public.tenants SET state = '{state}' WHERE subdomain = 'acme'")  # noqa: S608  a constant
+        found = await directory.lookup("acme")
+        assert found is not None
+        assert found.state is state
+
+
+async def test_a_tenant_without_a_schema_yet_has_no_revision(pool, world):
+    world.do("UPDATE public.tenants SET revision = NULL")
+    found = await TenantDirectory(pool).lookup("acme")
+    assert found is not None
+    assert found.revision is None
+
+
+async def test_a_state_that_this_version_does_not_know_is_not_served(pool, world):
+    world.do("UPDATE public.tenants SET state = 'teleporting'")
+    with pytest.raises(TenantUnavailable, match="teleporting"):
+        await TenantDirectory(pool).lookup("acme")
+
+
+async def test_a_tier_that_this_version_does_not_know_is_served(pool, world):
+    world.do("UPDATE public.tenants SET tier = 'galactic'")
+    found = await TenantDirectory(pool).lookup("acme")
+    assert found is not None
+    assert found.tier == "galactic"
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+async def test_a_lookup_leaves_the_connection_as_it_was(world, autocommit):
+    async with AsyncConnectionPool(
+        world.app, kwargs={"autocommit": autocommit}, min_size=1, max_size=1, open=False
+    ) as pool:
+        assert await TenantDirectory(pool).lookup("acme") == world.acme
+        async with pool.connection() as conn:
+            assert conn.autocommit is autocommit
+            assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+async def test_the_app_servers_login_reads_the_view_and_nothing_else(pool):
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        async with pool.connection() as conn:
+            await conn.execute("SELECT * FROM public.tenants")
+
+
+async def test_a_registry_that_may_not_be_read_makes_tenants_unavailable(pool, world):
+    world.do("REVOKE SELECT ON public.tenant_registry FROM {login}", login=world.login)
+    with pytest.raises(TenantUnavailable):
+        await TenantDirectory(pool).lookup("acme")
+
+
+async def test_a_registry_that_does_not_answer_in_time_makes_tenants_unavailable(pool, world):
+    async with await psycopg.AsyncConnection.connect(world.admin) as blocker:
+        await blocker.execute("LOCK TABLE public.tenants IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(TenantUnavailable):
+            await TenantDirectory(pool, timeout_s=0.05).lookup("acme")
+    assert await TenantDirectory(pool).lookup("acme") == world.acme
+
+
+async def test_a_database_that_cannot_be_reached_makes_tenants_unavailable(world):
+    nowhere = make_conninfo(world.app, port=1)
+    async with AsyncConnectionPool(
+        nowhere, min_size=0, max_size=1, timeout=0.05, open=False
+    ) as pool:
+        with pytest.raises(TenantUnavailable):
+            await TenantDirectory(pool).lookup("acme")

@@ -1,0 +1,381 @@
+import asyncio
+import random
+
+import anyio
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.pq import TransactionStatus
+from psycopg_pool import AsyncConnectionPool
+
+from controlplane.domain.tenants import Tenant
+from controlplane.errors import MissingTenantContext, TenantContextConflict, TenantSchemaMissing
+from controlplane.routing import Tenancy, tenant_scope
+
+pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
+
+DEFAULTS = ('"$user", public', "none", "")
+SEEN = (
+    "SELECT current_setting('search_path'), current_setting('role'),"
+    " coalesce(current_setting('app.current_tenant_id', true), '')"
+)
+
+
+async def _state_at_checkout(pool):
+    """Path, role and tenant of the next connection of the pool; it must not be in a transaction."""
+    async with pool.connection() as conn:
+        assert conn.info.transaction_status == TransactionStatus.IDLE
+        return await (await conn.execute(SEEN)).fetchone()
+
+
+async def _bodies(conn):
+    rows = await (await conn.execute("SELECT body FROM notes ORDER BY id")).fetchall()
+    return [body for (body,) in rows]
+
+
+def _named(query, *schemas):
+    return sql.SQL(query).format(*map(sql.Identifier, schemas))
+
+
+async def test_the_path_is_exactly_the_tenants_schema_and_the_role_is_the_tenants(pool, world):
+    for tenant in (world.acme, world.globex):
+        async with Tenancy(pool).transaction(tenant) as conn:
+            assert await (await conn.execute("SHOW search_path")).fetchone() == (
+                f"{tenant.schema}, pg_temp",
+            )
+            seen = await (await conn.execute(SEEN)).fetchone()
+            assert seen == (f"{tenant.schema}, pg_temp", tenant.schema, str(tenant.id))
+            users = await (await conn.execute("SELECT current_user, session_user")).fetchone()
+            assert users == (tenant.schema, world.login)
+            assert await _bodies(conn) == [tenant.subdomain]
+        assert await _state_at_checkout(pool) == DEFAULTS
+
+
+async def test_a_transaction_is_committed_at_its_end(pool, world):
+    async with Tenancy(pool).transaction(world.acme) as conn:
+        await conn.execute("INSERT INTO notes VALUES (%s, %s)", [2, "two"])
+    assert world.notes(world.acme) == ["acme", "two"]
+    assert world.notes(world.globex) == ["globex"]
+
+
+async def test_an_exception_rolls_back(pool, world):
+    async def work():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            await conn.execute("DELETE FROM notes")
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        await work()
+    assert world.notes(world.acme) == ["acme"]
+    assert await _state_at_checkout(pool) == DEFAULTS
+
+
+async def test_the_prelude_is_one_message_and_so_is_the_end(pool, world, tmp_path):
+    with (tmp_path / "trace").open("w+b") as trace:
+        async with pool.connection() as conn:
+            conn.pgconn.trace(trace.fileno())
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            await conn.execute("SELECT body FROM notes WHERE id = %s", [1])
+        async with pool.connection() as conn:
+            conn.pgconn.untrace()
+        trace.seek(0)
+        sent = [line.split(b"\t") for line in trace if line.split(b"\t")[1] == b"F"]
+    messages = [line[3].split()[0] for line in sent]
+    assert messages == [b"Query", b"Parse", b"Bind", b"Describe", b"Execute", b"Sync", b"Query"]
+
+
+async def test_an_error_inside_a_savepoint_undoes_the_savepoint_alone(pool, world):
+    async with Tenancy(pool).transaction(world.acme) as conn:
+        await conn.execute("INSERT INTO notes VALUES (2, 'kept')")
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            async with conn.transaction():
+                await conn.execute("INSERT INTO notes VALUES (3, 'lost'), (1, 'taken')")
+        seen = await (await conn.execute(SEEN)).fetchone()
+        assert seen == (f"{world.acme.schema}, pg_temp", world.acme.schema, str(world.acme.id))
+    assert world.notes(world.acme) == ["acme", "kept"]
+
+
+async def test_a_swallowed_error_is_no_silent_rollback(pool, world):
+    async def work():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            await conn.execute("INSERT INTO notes VALUES (2, 'lost')")
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                await conn.execute("INSERT INTO notes VALUES (1, 'taken')")
+
+    with pytest.raises(psycopg.ProgrammingError, match="INERROR"):
+        await work()
+    assert world.notes(world.acme) == ["acme"]
+    assert await _state_at_checkout(pool) == DEFAULTS
+
+
+async def test_a_constraint_that_fails_at_commit_is_raised(pool, world):
+    world.do(
+        "ALTER TABLE {tenant}.notes ADD UNIQUE (body) DEFERRABLE INITIALLY DEFERRED",
+        tenant=world.acme.schema,
+    )
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            await conn.execute("INSERT INTO notes VALUES (2, 'acme')")
+    assert world.notes(world.acme) == ["acme"]
+    assert await _state_at_checkout(pool) == DEFAULTS
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+async def test_what_follows_an_end_inside_the_scope_sees_no_tenant(pool, world, end):
+    async def work():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            await getattr(conn, end)()
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                await conn.execute("SELECT body FROM notes")
+
+    with pytest.raises(psycopg.ProgrammingError, match="IDLE"):
+        await work()
+    assert await _state_at_checkout(pool) == DEFAULTS
+
+
+async def test_set_without_local_does_not_outlive_the_transaction(pool, world):
+    async with Tenancy(pool).transaction(world.acme) as conn:
+        await conn.execute(_named("SET search_path TO {}", world.acme.schema))
+        await conn.execute(_named("SET ROLE {}", world.acme.schema))
+        await conn.execute("SET app.current_tenant_id TO 'kept'")
+    assert await _state_at_checkout(pool) == DEFAULTS
+
+
+async def test_a_temporary_table_does_not_shadow_a_tenants_table(pool, world):
+    async with Tenancy(pool).transaction(world.acme) as conn:
+        await conn.execute("CREATE TEMP TABLE notes ON COMMIT DROP AS SELECT 1 id, 'fake' body")
+        assert await _bodies(conn) == ["acme"]
+
+
+async def test_another_tenants_schema_is_out_of_reach(pool, world):
+    acme, globex = world.acme.schema, world.globex.schema
+    for statement in (
+        _named("SELECT * FROM {}.notes", globex),
+        _named("INSERT INTO {}.notes VALUES (9, 'x')", globex),
+        _named("CREATE TABLE {}.mine (id int)", globex),
+        _named("CREATE TABLE {}.mine (id int)", acme),
+        _named("ALTER TABLE {}.notes DISABLE ROW LEVEL SECURITY", acme),
+        _named("SELECT * FROM public.tenants"),
+        _named("SELECT * FROM public.tenant_registry"),
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            async with Tenancy(pool).transaction(world.acme) as conn:
+                await conn.execute(statement)
+    assert world.notes(world.globex) == ["globex"]
+
+
+async def test_a_forgotten_scope_fails_closed(pool, world):
+    async with Tenancy(pool).transaction(world.acme):
+        pass
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        async with pool.connection() as conn:
+            await conn.execute("SELECT * FROM notes")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        async with pool.connection() as conn:
+            await conn.execute(_named("SELECT * FROM {}.notes", world.acme.schema))
+
+
+async def test_without_a_tenant_there_is_no_transaction(pool):
+    with pytest.raises(MissingTenantContext):
+        async with Tenancy(pool).transaction():
+            pytest.fail("entered")
+    assert pool.get_stats().get("requests_num", 0) == 0
+
+
+async def test_the_current_tenant_is_the_default_and_no_other_is_let_in(pool, world):
+    with tenant_scope(world.acme):
+        async with Tenancy(pool).transaction() as conn:
+            assert await _bodies(conn) == ["acme"]
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            assert await _bodies(conn) == ["acme"]
+        with pytest.raises(TenantContextConflict):
+            async with Tenancy(pool).transaction(world.globex):
+                pytest.fail("entered")
+
+
+async def test_an_id_is_enough_whatever_the_tenants_state(pool, world):
+    class Provisioned:
+        id = world.globex.id
+
+    async with Tenancy(pool).transaction(Provisioned()) as conn:
+        assert await _bodies(conn) == ["globex"]
+    assert "id" in Tenant.__dataclass_fields__
+
+
+MISSING = {
+    "schema": "DROP SCHEMA {tenant} CASCADE",
+    "usage": "REVOKE USAGE ON SCHEMA {tenant} FROM {tenant}",
+    "membership": "REVOKE {tenant} FROM {login}",
+    "role": "DROP OWNED BY {tenant}; DROP ROLE {tenant}",
+}
+
+
+@pytest.mark.parametrize("gone", MISSING)
+async def test_a_tenant_without_its_schema_or_role_is_missing_and_reads_nobodys_rows(
+    pool, world, gone
+):
+    world.do("CREATE TABLE public.notes AS SELECT 1 AS id, 'decoy' AS body")
+    world.do("GRANT USAGE ON SCHEMA public TO PUBLIC; GRANT SELECT ON public.notes TO PUBLIC")
+    world.do(MISSING[gone], tenant=world.acme.schema, login=world.login)
+    with pytest.raises(TenantSchemaMissing, match=world.acme.schema):
+        async with Tenancy(pool).transaction(world.acme):
+            pytest.fail("entered")
+    assert await _state_at_checkout(pool) == DEFAULTS
+    async with Tenancy(pool).transaction(world.globex) as conn:
+        assert await _bodies(conn) == ["globex"]
+
+
+async def _sleeps(world):
+    """Until a connection to this database is asleep in a query."""
+    asleep = (
+        "SELECT 1 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event = 'PgSleep'"
+    )
+    async with await psycopg.AsyncConnection.connect(world.admin, autocommit=True) as conn:
+        while not await (await conn.execute(asleep)).fetchone():
+            pass
+
+
+async def test_a_cancelled_task_rolls_back_and_leaves_a_clean_connection(pool, world):
+    async def work():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            await conn.execute("DELETE FROM notes")
+            await conn.execute("SELECT pg_sleep(600)")
+
+    task = asyncio.create_task(work())
+    await _sleeps(world)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await _state_at_checkout(pool) == DEFAULTS
+    assert world.notes(world.acme) == ["acme"]
+
+
+async def test_a_cancellation_that_goes_on_closes_the_connection(pool, world):
+    async with anyio.create_task_group() as tasks:
+
+        async def work():
+            async with Tenancy(pool).transaction(world.acme) as conn:
+                await conn.execute("DELETE FROM notes")
+                await conn.execute("SELECT pg_sleep(600)")
+
+        tasks.start_soon(work)
+        await _sleeps(world)
+        tasks.cancel_scope.cancel()
+    assert await _state_at_checkout(pool) == DEFAULTS
+    assert world.notes(world.acme) == ["acme"]
+
+
+async def test_a_cancelled_prelude_leaves_a_clean_connection(pool, world):
+    await pool.wait()
+    async with await psycopg.AsyncConnection.connect(world.admin) as blocker:
+        # What the prelude asks for at the first visit to a schema.
+        await blocker.execute("LOCK TABLE pg_catalog.pg_namespace IN ACCESS EXCLUSIVE MODE")
+
+        async def work():
+            async with Tenancy(pool).transaction(world.acme):
+                pytest.fail("entered")
+
+        task = asyncio.create_task(work())
+        await _locked(blocker)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await _state_at_checkout(pool) == DEFAULTS
+
+
+async def _locked(blocker):
+    """Until somebody waits for what the blocker holds."""
+    waiting = "SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    while not await (await blocker.execute(waiting)).fetchone():
+        pass
+
+
+async def test_a_lost_connection_raises_its_own_error_and_is_replaced(pool, world):
+    async def work():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            await conn.execute("DELETE FROM notes")
+            world.disconnect()
+            await conn.execute("SELECT 1")
+
+    with pytest.raises(psycopg.errors.AdminShutdown):
+        await work()
+    assert world.notes(world.acme) == ["acme"]
+    async with Tenancy(pool).transaction(world.acme) as conn:
+        assert await _bodies(conn) == ["acme"]
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+async def test_a_connection_goes_back_in_the_mode_in_which_it_came(world, autocommit):
+    options = {"autocommit": autocommit, "prepare_threshold": 3}
+    async with AsyncConnectionPool(
+        world.app, kwargs=options, min_size=1, max_size=1, open=False
+    ) as pool:
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            assert conn.prepare_threshold is None
+        async with pool.connection() as conn:
+            assert (conn.autocommit, conn.prepare_threshold) == (autocommit, 3)
+
+
+class _ClientGoneError(Exception):
+    pass
+
+
+async def _one_request(tenancy, tenant, what, number):
+    """One of the ways in which a request ends; returns what it saw in the tenant's table."""
+    async with tenancy.transaction(tenant) as conn:
+        seen = await _bodies(conn)
+        await conn.execute("UPDATE notes SET body = body WHERE id = 1")
+        match what:
+            case "error":
+                raise _ClientGoneError(seen)
+            case "sql error":
+                await conn.execute("INSERT INTO notes VALUES (1, 'taken')")
+            case "cancel":
+                (asyncio.current_task() or pytest.fail("no task")).cancel()
+                await conn.execute("SELECT 1")
+            case "savepoint":
+                async with conn.transaction(force_rollback=True):
+                    await conn.execute("INSERT INTO notes VALUES (%s, 'gone')", [number])
+                    async with conn.transaction():
+                        seen += (await _bodies(conn))[:1]
+                seen += await _bodies(conn)
+        return seen
+
+
+@pytest.mark.parametrize("size", [1, 3])
+async def test_thousands_of_requests_of_two_tenants_never_see_each_others_rows(world, size):
+    ways = ["plain", "plain", "savepoint", "error", "sql error", "cancel"]
+    draw = random.Random(20)  # noqa: S311  the same mixture every time
+    counts = dict.fromkeys(ways, 0)
+
+    async def client(pool, first):
+        tenancy = Tenancy(pool)
+        for number in range(200):
+            tenant = (world.acme, world.globex)[(first + number) % 2]
+            what = draw.choice(ways)
+            counts[what] += 1
+            request = asyncio.create_task(_one_request(tenancy, tenant, what, 100 + number))
+            seen = await _outcome(request, what)
+            assert set(seen) <= {tenant.subdomain}
+
+    async with AsyncConnectionPool(world.app, min_size=size, max_size=size, open=False) as pool:
+        await asyncio.gather(*(client(pool, first) for first in range(8)))
+        for _ in range(size):
+            assert await _state_at_checkout(pool) == DEFAULTS
+    assert min(counts.values()) > 200
+    assert (world.notes(world.acme), world.notes(world.globex)) == (["acme"], ["globex"])
+
+
+async def _outcome(request, what):
+    """What the request saw; it must have ended in the way that was asked for."""
+    try:
+        return await request
+    except _ClientGoneError as error:
+        assert what == "error"
+        return error.args[0]
+    except psycopg.errors.UniqueViolation:
+        assert what == "sql error"
+    except asyncio.CancelledError:
+        assert what == "cancel"
+    return []
