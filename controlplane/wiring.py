@@ -255,23 +255,31 @@ def welcome_renderer(settings: Settings) -> RenderWelcome:
     return welcome
 
 
-async def run_worker(
-    parts: Parts, stopping: asyncio.Event, *, failpoint: Failpoint = nowhere
-) -> None:
-    """The loops of one worker, until `stopping` is set."""
+def open_engine(parts: Parts, *, failpoint: Failpoint = nowhere) -> Engine:
+    """The loop that drives operations; `run` it."""
     times = timing(parts.settings)
     crew = Crew(parts.owner, parts.installation, open_steps(parts), times, failpoint)
     direct = parts.settings.database_url_direct.get_secret_value()
-    engine = Engine(crew, Heartbeat(direct, times), slots=parts.settings.worker_slots)
-    mailroom = Mailroom(
+    return Engine(crew, Heartbeat(direct, times), slots=parts.settings.worker_slots)
+
+
+def open_mailroom(parts: Parts, *, failpoint: Failpoint = nowhere) -> Mailroom:
+    """The loop that delivers mail; `run` it."""
+    return Mailroom(
         database=parts.owner,
         sender=parts.sender,
         render=welcome_renderer(parts.settings),
         token_ttl=timedelta(hours=parts.settings.setup_token_hours),
-        timing=times,
+        timing=timing(parts.settings),
         failpoint=failpoint,
     )
+
+
+async def run_worker(parts: Parts, stopping: asyncio.Event) -> None:
+    """The loops of one worker, until `stopping` is set."""
+    engine, mailroom = open_engine(parts), open_mailroom(parts)
     wake = {OPERATIONS_CHANNEL: engine.wake, deliveries.CHANNEL: mailroom.wake}
+    direct = parts.settings.database_url_direct.get_secret_value()
     async with asyncio.TaskGroup() as group:
         group.create_task(engine.run(stopping))
         group.create_task(mailroom.run(stopping))

@@ -1,0 +1,54 @@
+"""How each plan is asked for. A new plan is covered by every harness once it is named here."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from controlplane.domain.operations import Plan
+from controlplane.provisioning.plans import DEPROVISION, PLANS, PROVISION
+from controlplane.store.operations import OperationView
+from tests.engine.lab import Lab
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`prepare` makes what the plan needs; `ask` requests it, as often as it is called."""
+
+    plan: Plan
+    prepare: Callable[[Lab], Awaitable[UUID | None]]
+    ask: Callable[[Lab, UUID | None], Awaitable[OperationView]]
+    succeeded: str
+    rolled_back: str
+
+    def __str__(self) -> str:
+        return self.plan.kind
+
+    @property
+    def before_pivot(self) -> list[str]:
+        """The steps that may fail or be undone: all up to the pivot, the pivot included."""
+        return [step.name for step in self.plan.steps[: self.plan.pivot + 1]]
+
+
+async def _nothing(_lab: Lab) -> None:
+    return None
+
+
+async def _active(lab: Lab) -> UUID:
+    return await lab.active("acme")
+
+
+async def _create(lab: Lab, _tenant_id: UUID | None) -> OperationView:
+    return await lab.create("acme")
+
+
+async def _delete(lab: Lab, tenant_id: UUID | None) -> OperationView:
+    assert tenant_id is not None
+    return await lab.delete(tenant_id)
+
+
+SCENARIOS = (
+    Scenario(PROVISION, _nothing, _create, "active", "failed"),
+    Scenario(DEPROVISION, _active, _delete, "deleted", "active"),
+)
+
+assert {s.plan for s in SCENARIOS} == set(PLANS), "a plan has no scenario"

@@ -1,0 +1,170 @@
+"""Cancel at every boundary, the race with the pivot, the deadline, and retry after a rollback."""
+
+import asyncio
+
+import pytest
+
+from controlplane.errors import InvalidState, OperationInProgress, SubdomainTaken
+from controlplane.provisioning import requests
+from controlplane.provisioning.plans import PROVISION
+from tests.engine.faults import Failure
+from tests.engine.lab import ACTOR
+from tests.engine.test_kill import LOCAL, REMOTE
+from tests.engine.world import assert_world
+
+pytestmark = [pytest.mark.anyio]
+
+PLACES = [
+    f"step:{step.name}:{place}"
+    for step in PROVISION.steps
+    for place in (LOCAL if step.reach == "local" else REMOTE)
+]
+# Inside an open local transaction the row is locked, and the cancel is seen at the next fence.
+PAST_THE_PIVOT = {f"step:activate:{p}" for p in LOCAL if p != "before-begin"}
+
+
+async def cancel(lab, operation):
+    async with lab.parts.control.begin() as conn:
+        return await requests.cancel(conn, operation.id, actor=ACTOR)
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_cancel_at_any_boundary_has_exactly_one_outcome(lab, place):
+    operation = await lab.create("acme")
+    asked = []
+
+    async def cancel_here(here):
+        if here == place and not asked:
+            asked.append(asyncio.create_task(_ask(lab, operation)))
+            await asyncio.wait(asked, timeout=0.2)
+
+    lab.failpoint = cancel_here
+    ended = await lab.settle(operation)
+
+    accepted = await asked[0]
+    assert ended.state == ("cancelled" if accepted else "succeeded")
+    assert accepted == (place not in PAST_THE_PIVOT)
+    if accepted:
+        assert ended.error["code"] == "cancelled"
+    await assert_world(lab)
+
+
+async def _ask(lab, operation) -> bool:
+    try:
+        await cancel(lab, operation)
+    except InvalidState:
+        return False
+    return True
+
+
+async def test_cancelling_what_was_never_begun_leaves_nothing(lab):
+    operation = await lab.create("acme")
+    await cancel(lab, operation)
+    await cancel(lab, operation)
+
+    ended = await lab.settle(operation)
+
+    assert ended.state == "cancelled"
+    assert {step.state for step in ended.steps} == {"pending"}
+
+
+async def test_what_has_ended_cannot_be_cancelled(lab):
+    operation = await lab.settle(await lab.create("acme"))
+    with pytest.raises(InvalidState, match="succeeded"):
+        await cancel(lab, operation)
+
+
+async def test_an_operation_past_its_deadline_is_rolled_back(lab):
+    operation = await lab.create("acme")
+
+    async def late(place):
+        if place == "step:dns:before-intent":
+            await lab.sql("UPDATE public.operations SET deadline_at = clock_timestamp()")
+
+    lab.failpoint = late
+    ended = await lab.settle(operation)
+
+    assert ended.state == "failed"
+    assert ended.error["code"] == "deadline_exceeded"
+
+
+async def test_a_step_that_never_answers_is_cut_off_and_rolled_back_at_the_deadline(lab):
+    operation = await lab.create("acme")
+    lab.dns.pending = 1_000_000
+
+    assert await lab.drive_once()
+    assert (await lab.view(operation.id)).steps[2].state == "started"
+    await lab.sql("UPDATE public.operations SET deadline_at = clock_timestamp()")
+    ended = await lab.settle(operation)
+
+    assert ended.error["code"] == "deadline_exceeded"
+
+
+async def test_a_change_that_spreads_slowly_is_waited_for_without_holding_the_worker(lab):
+    lab.dns.pending = 3
+    operation = await lab.create("acme")
+
+    ended = await lab.settle(operation)
+
+    assert ended.state == "succeeded"
+    asked = [call for call in lab.dns.calls if call == ("ensure", "acme")]
+    assert len(asked) == 1, "the change was made again instead of being asked about"
+
+
+async def test_a_failed_tenant_is_provisioned_again_by_a_new_operation(lab):
+    healthy = dict(lab.steps)
+    lab.steps = Failure("verify", "ensure").wrap(lab.steps)
+    failed = await lab.settle(await lab.create("acme"))
+    lab.steps = healthy
+
+    async with lab.parts.control.begin() as conn:
+        again = await requests.provision_again(conn, failed.tenant_id, actor=ACTOR, deadline_s=300)
+    ended = await lab.settle(again)
+
+    assert ended.id != failed.id
+    assert ended.tenant_id == failed.tenant_id
+    assert ended.state == "succeeded"
+    await assert_world(lab)
+
+
+async def test_a_failed_tenant_whose_subdomain_was_taken_meanwhile_stays_failed(lab):
+    healthy = dict(lab.steps)
+    lab.steps = Failure("admin", "ensure").wrap(lab.steps)
+    failed = await lab.settle(await lab.create("acme"))
+    lab.steps = healthy
+    await lab.active("acme")
+
+    with pytest.raises(SubdomainTaken):
+        async with lab.parts.control.begin() as conn:
+            await requests.provision_again(conn, failed.tenant_id, actor=ACTOR, deadline_s=300)
+
+
+async def test_a_tenant_has_one_operation_at_a_time(lab):
+    operation = await lab.create("acme")
+    with pytest.raises(OperationInProgress):
+        await lab.delete(operation.tenant_id)
+    with pytest.raises(OperationInProgress):
+        async with lab.parts.control.begin() as conn:
+            await requests.provision_again(conn, operation.tenant_id, actor=ACTOR, deadline_s=300)
+    await lab.settle(operation)
+
+
+async def test_a_failed_tenant_can_be_deleted(lab):
+    lab.steps = Failure("admin", "ensure").wrap(lab.steps)
+    failed = await lab.settle(await lab.create("acme"))
+
+    ended = await lab.settle(await lab.delete(failed.tenant_id))
+
+    assert ended.state == "succeeded"
+    world = await assert_world(lab)
+    assert world.tenants[failed.tenant_id].state == "deleted"
+
+
+async def test_a_cancelled_deletion_gives_the_tenant_back(lab):
+    tenant_id = await lab.active("acme")
+    operation = await lab.delete(tenant_id)
+    await cancel(lab, operation)
+
+    assert (await lab.settle(operation)).state == "cancelled"
+    world = await assert_world(lab)
+    assert world.tenants[tenant_id].state == "active"
