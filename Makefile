@@ -1,0 +1,49 @@
+PYTHON ?= python3
+# Worker processes of the test run.
+JOBS ?= auto
+BIN := .venv/bin
+DONE := .venv/.installed
+DEBIAN_15 := /usr/lib/postgresql/15/bin/postgres
+PYTEST := $(BIN)/pytest --numprocesses $(JOBS) --maxprocesses 8
+
+# Without byte code every start of a program costs seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test check bench
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(DONE) ## make .venv from the lock file
+
+$(DONE): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name it: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(DONE) ## do the main job once, in a throw-away folder
+	@$(BIN)/controlplane demo
+
+dev: $(DONE) ## run everything on this machine until Ctrl-C
+	@exec $(BIN)/controlplane dev
+
+test: check ## check, then every test: whole on PostgreSQL 18, near the database on 16 and 15
+	$(PYTEST)
+	$(PYTEST) -m database_near --postgres=16
+	@if test -x $(DEBIAN_15) || test "$$CONTROLPLANE_TEST_REQUIRE" = all; then \
+	  set -x; $(PYTEST) -m database_near --postgres=15; \
+	else \
+	  echo "PostgreSQL 15 skipped: there is no $(DEBIAN_15); see scripts/install-test-peers"; \
+	fi
+
+check: $(DONE) ## format, lint, types and the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy controlplane dns/controlplane_dns emails/controlplane_emails tests
+	$(BIN)/lint-imports
+
+bench: $(DONE) ## measure against floors in the same run
+	@$(BIN)/python bench/provision.py
