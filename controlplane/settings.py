@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -136,8 +136,9 @@ def load_dev(environment: Mapping[str, str] | None = None) -> "DevSettings":
 
 def given(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables of Settings that are set, files read. Raises SettingsInvalid."""
-    found = _read(Settings, os.environ if environment is None else environment)
-    return {variable(field): value for field, value in found.items()}
+    values, unread = _read(Settings, os.environ if environment is None else environment)
+    _refuse(list(unread.values()))
+    return {variable(field): value for field, value in values.items()}
 
 
 def child_environment(values: Mapping[str, str]) -> dict[str, str]:
@@ -154,11 +155,15 @@ def _validated(model: type[Model], environment: Mapping[str, str] | None) -> Mod
     try:
         made = model.model_validate(values)
     except ValidationError as error:
-        invalid = ((_field(fault), fault["msg"]) for fault in error.errors())
+        invalid = ((str(fault["loc"][0]), fault["msg"]) for fault in error.errors())
         faults += [f"{variable(field)}: {msg}" for field, msg in invalid if field not in unread]
+    _refuse(faults)
+    return made
+
+
+def _refuse(faults: list[str]) -> None:
     if faults:
         raise SettingsInvalid(f"These settings do not fit: {'; '.join(faults)}.")
-    return made
 
 
 def _read(
@@ -184,10 +189,6 @@ def _read(
 def variable(field: str) -> str:
     """The environment variable of a field."""
     return field.upper() if field.startswith("database_url") else f"{_PREFIX}{field.upper()}"
-
-
-def _field(fault: Any) -> str:
-    return str(fault["loc"][0])
 
 
 class ClientSettings(BaseModel):

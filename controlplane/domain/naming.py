@@ -46,7 +46,8 @@ def parse_subdomain(text: str) -> Subdomain:
     Raises SubdomainInvalid or SubdomainReserved, both naming the field.
     """
     label = text.lower()
-    if not _SUBDOMAIN.fullmatch(label) or label[2:4] == "--":
+    # Lower case makes an ASCII k of the Kelvin sign.
+    if not text.isascii() or not _SUBDOMAIN.fullmatch(label) or label[2:4] == "--":
         raise _fault(
             SubdomainInvalid,
             "The subdomain must be 3 to 63 letters a-z, digits or hyphens, begin and end with a "

@@ -7,7 +7,16 @@ import pytest
 
 import controlplane
 from controlplane.errors import SettingsInvalid
-from controlplane.settings import DnsKind, MailKind, Settings, load, load_client, variable
+from controlplane.settings import (
+    DnsKind,
+    MailKind,
+    Settings,
+    child_environment,
+    given,
+    load,
+    load_client,
+    variable,
+)
 
 HIDDEN = "s3cret-owl"
 WHOLE = {
@@ -128,6 +137,32 @@ def test_settings_cannot_be_changed_afterwards() -> None:
 def test_variables_of_others_are_left_alone() -> None:
     foreign = {"PATH": "/bin", "CONTROLPLANE_PORT_80_TCP": "tcp://10.0.0.1:80"}
     assert load({**WHOLE, **foreign}) == load(WHOLE)
+
+
+def test_what_was_given_is_told_by_variable_with_files_read(tmp_path: Path) -> None:
+    path = tmp_path / "url"
+    path.write_text("postgresql://control@db.test/app\n")
+    told = given({"DATABASE_URL_FILE": str(path), "CONTROLPLANE_POOL_SIZE": "3", "HOME": "/"})
+    assert told == {
+        "DATABASE_URL": "postgresql://control@db.test/app",
+        "CONTROLPLANE_POOL_SIZE": "3",
+    }
+
+
+def test_what_was_given_by_an_absent_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match="DATABASE_URL_FILE: "):
+        given({"DATABASE_URL_FILE": str(tmp_path / "absent")})
+
+
+def test_a_child_gets_these_settings_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL_FILE", "elsewhere")
+    monkeypatch.setenv("CONTROLPLANE_POOL_SIZE", "3")
+    monkeypatch.setenv("LANGUAGE", "la")
+    child = child_environment({"CONTROLPLANE_WORKER_SLOTS": "1"})
+    assert child["LANGUAGE"] == "la"
+    ours = {name: value for name, value in child.items() if name.startswith("CONTROLPLANE_WOR")}
+    assert ours == {"CONTROLPLANE_WORKER_SLOTS": "1"}
+    assert not {"DATABASE_URL_FILE", "CONTROLPLANE_POOL_SIZE"} & set(child)
 
 
 def test_a_client_needs_nothing() -> None:
