@@ -124,6 +124,8 @@ def world(superuser: str) -> Iterator[World]:
     world = World(superuser, app, login, acme, globex)
     world.do("CREATE ROLE {app} LOGIN NOINHERIT PASSWORD 'secret'", app=login)
     world.do("DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public;" + _REGISTRY, app=login)
+    world.do("GRANT TEMPORARY ON DATABASE {name} TO PUBLIC", name=world.database)
+    world.do("GRANT EXECUTE ON FUNCTION pg_catalog.set_config TO PUBLIC")
     for tenant in (acme, globex):
         _create_tenant(superuser, login, tenant)
     yield world

@@ -23,8 +23,6 @@ async def test_the_intended_login_passes(world):
 
 
 async def test_what_public_may_do_is_warned_about(world):
-    world.do("GRANT EXECUTE ON FUNCTION pg_catalog.set_config TO PUBLIC")
-    world.do("GRANT TEMPORARY ON DATABASE {name} TO PUBLIC", name=world.database)
     set_config, temporary = await _check(world)
     assert "set_config()" in set_config
     assert "temporary tables" in temporary

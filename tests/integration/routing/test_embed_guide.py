@@ -1,0 +1,151 @@
+"""The code of docs/how-to/embed.md, behind a real server."""
+
+import asyncio
+import contextlib
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import httpx2
+import pytest
+import uvicorn
+from psycopg_pool import AsyncConnectionPool
+
+from controlplane.errors import MissingTenantContext
+from controlplane.routing import current_tenant
+
+pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
+
+GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "embed.md"
+BASE = "example.com"
+
+
+@pytest.fixture(scope="module")
+def guide():
+    """The names that the guide's code defines."""
+    blocks = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+    module = ModuleType("embed_guide")
+    sys.modules[module.__name__] = module  # Litestar looks annotations up there
+    for block in blocks:
+        exec(compile(block, str(GUIDE), "exec"), vars(module))  # noqa: S102  what a reader would run
+    yield vars(module)
+    del sys.modules[module.__name__]
+
+
+@contextlib.asynccontextmanager
+async def _served(app):
+    """A client of the app behind uvicorn on loopback; `host=` says whose tenant's host it asks."""
+    config = uvicorn.Config(app, port=0, lifespan="on", log_config=None, ws="none")
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve())
+    while not server.started:
+        assert not running.done(), running
+        await asyncio.sleep(0)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    url = f"http://127.0.0.1:{port}/notes"
+    try:
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            yield lambda host, **headers: client.get(url, headers={"Host": host, **headers})
+    finally:
+        server.should_exit = True
+        await running
+
+
+@pytest.mark.parametrize("create", ["create_app", "create_litestar_app"])
+async def test_each_host_sees_its_tenants_rows_whatever_the_headers_say(world, guide, create):
+    async with _served(guide[create](world.app, BASE)) as get:
+        for name, other in [("acme", world.globex), ("globex", world.acme)]:
+            answer = await get(f"{name}.{BASE}:8000", **{"X-Tenant-ID": str(other.id)})
+            assert answer.status_code == 200
+            assert name in answer.text
+            assert other.subdomain not in answer.text
+
+
+@pytest.mark.parametrize("create", ["create_app", "create_litestar_app"])
+async def test_every_state_has_its_answer_and_a_deleted_host_is_refused(world, guide, create):
+    async with _served(guide[create](world.app, BASE)) as get:
+        answers = {}
+        for state in ("active", "provisioning", "suspended", "deleting", "deleted", "purging"):
+            world.do(f"UPDATE public.tenants SET state = '{state}' WHERE subdomain = 'acme'")  # noqa: S608  a constant
+            answer = await get(f"acme.{BASE}")
+            answers[state] = (answer.status_code, answer.headers.get("x-error-code"))
+        assert answers == {
+            "active": (200, None),
+            "provisioning": (503, "tenant_not_ready"),
+            "suspended": (403, "tenant_suspended"),
+            "deleting": (404, "tenant_not_found"),
+            "deleted": (404, "tenant_not_found"),
+            "purging": (404, "tenant_not_found"),
+        }
+        nobody = await get(f"nobody.{BASE}")
+        assert (nobody.status_code, nobody.json()["code"]) == (404, "tenant_not_found")
+        assert (await get(BASE)).json()["code"] == "tenant_required"
+
+
+@pytest.mark.parametrize("create", ["create_app", "create_litestar_app"])
+async def test_a_schema_dropped_by_hand_answers_503_and_nobodys_rows(world, guide, create):
+    world.do("DROP SCHEMA {tenant} CASCADE", tenant=world.acme.schema)
+    world.do("CREATE TABLE public.notes AS SELECT 1 AS id, 'decoy' AS body")
+    world.do("GRANT USAGE ON SCHEMA public TO PUBLIC; GRANT SELECT ON public.notes TO PUBLIC")
+    async with _served(guide[create](world.app, BASE)) as get:
+        answer = await get(f"acme.{BASE}")
+        assert (answer.status_code, answer.json()["code"]) == (503, "tenant_schema_missing")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["retry-after"] == "2"
+        assert (await get(f"globex.{BASE}")).status_code == 200
+
+
+async def test_a_registry_that_cannot_be_read_answers_503(world, guide):
+    async with _served(guide["create_app"](world.app, BASE)) as get:
+        world.do("DROP VIEW public.tenant_registry")
+        answer = await get(f"acme.{BASE}")
+        assert (answer.status_code, answer.json()["code"]) == (503, "tenant_not_ready")
+
+
+async def test_hundreds_of_requests_at_once_each_see_their_own(world, guide):
+    async with _served(guide["create_app"](world.app, BASE)) as get:
+        for _ in range(5):
+            hosts = ["acme", "globex"] * 20
+            answers = await asyncio.gather(*(get(f"{host}.{BASE}") for host in hosts))
+            assert [answer.json()["notes"] for answer in answers] == [[host] for host in hosts]
+
+
+@pytest.mark.usefixtures("world")
+async def test_a_job_names_its_tenant(pool, guide):
+    assert await guide["count_notes"](pool, "acme") == 1
+    with pytest.raises(LookupError):
+        await guide["count_notes"](pool, "nobody")
+    with pytest.raises(MissingTenantContext):
+        current_tenant()
+
+
+async def test_a_streaming_body_reads_its_own_tenant_to_the_end(world, guide):
+    async with AsyncConnectionPool(world.app, min_size=2, open=False) as pool:
+        tenancy = guide["Tenancy"](pool)
+        half_way = asyncio.Barrier(2)
+
+        async def stream(scope, _receive, send):
+            if scope["type"] == "lifespan":
+                return
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for more in (True, False):
+                async with tenancy.transaction() as conn:
+                    (body,) = await (await conn.execute("SELECT body FROM notes")).fetchone()
+                await send({"type": "http.response.body", "body": body.encode(), "more_body": more})
+                await half_way.wait()
+
+        directory = guide["TenantDirectory"](pool)
+        app = guide["TenantMiddleware"](stream, directory=directory, base_domain=BASE)
+        sent = {"acme": b"", "globex": b""}
+
+        async def ask(host):
+            async def send(message):
+                sent[host] += message.get("body", b"")
+
+            headers = [(b"host", f"{host}.{BASE}".encode())]
+            scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
+            await app(scope, None, send)
+
+        await asyncio.gather(ask("acme"), ask("globex"))
+    assert sent == {"acme": b"acmeacme", "globex": b"globexglobex"}
