@@ -33,6 +33,31 @@ class InvalidRequest(ControlPlaneError):
     status = 400
 
 
+class MethodNotAllowed(ControlPlaneError):
+    """This path does not know this method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+    def __init__(self, message: str, *, allow: str) -> None:
+        super().__init__(message)
+        self.allow = allow
+
+
+class BodyTooLarge(ControlPlaneError):
+    """The request's body is too large."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class UnsupportedMediaType(ControlPlaneError):
+    """The request's body has a type that is not read here."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
 class ValidationFailed(ControlPlaneError):
     """A field of the request does not fit."""
 
@@ -175,6 +200,14 @@ class TenantContextConflict(ControlPlaneError):
     code = "tenant_context_conflict"
 
 
+class NotReady(ControlPlaneError):
+    """The control plane cannot serve requests at the moment."""
+
+    code = "not_ready"
+    status = 503
+    retry_after: int | None = 2
+
+
 # -- steps and providers: what went wrong decides between trying again and undoing ----------------
 
 
@@ -257,6 +290,8 @@ class DatabaseUnavailable(StartupError):
     """PostgreSQL cannot be reached."""
 
     code = "database_unavailable"
+    status = 503
+    retry_after: int | None = 2
 
 
 class UnsafeDatabaseRole(StartupError):

@@ -143,6 +143,7 @@ async def page(
     after: tuple[datetime, UUID] | None = None,
     tenant_id: UUID | None = None,
     state: OperationState | None = None,
+    kind: str | None = None,
 ) -> list[OperationView]:
     """Newest first, from behind the (created_at, id) of the last one seen."""
     c = operations.c
@@ -153,6 +154,8 @@ async def page(
         query = query.where(c.tenant_id == tenant_id)
     if state is not None:
         query = query.where(c.state == state)
+    if kind is not None:
+        query = query.where(c.kind == kind)
     return await _views(conn, query)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.naming import Subdomain
 from controlplane.domain.tenants import Tenant, TenantState, Tier
-from controlplane.errors import SubdomainTaken, TenantNotFound
+from controlplane.errors import FieldFault, SubdomainTaken, TenantNotFound, ValidationFailed
 from controlplane.store.tables import installation, tenants
 
 _GONE = (TenantState.DELETED, TenantState.PURGING, TenantState.PURGED)
@@ -34,7 +34,11 @@ async def add(
     admin_name: str | None,
     metadata: dict[str, Any],
 ) -> None:
-    """Enter a tenant in state provisioning, which claims its subdomain. Raises SubdomainTaken."""
+    """Enter a tenant in state provisioning, which claims its subdomain.
+
+    Raises SubdomainTaken, and ValidationFailed for a name that this database takes for one with
+    control characters: what counts as one depends on its locale.
+    """
     statement = insert(tenants).values(
         id=tenant_id,
         name=name,
@@ -60,6 +64,9 @@ async def provision_again(conn: AsyncConnection, tenant: Tenant) -> None:
 
 
 def _taken(error: IntegrityError, subdomain: Subdomain) -> Exception:
+    if "ck_tenants_name" in str(error.orig):
+        detail = "The name holds characters that this database does not take."
+        return ValidationFailed(detail, [FieldFault("/name", "invalid", detail)])
     if "uq_tenants_subdomain_held" not in str(error.orig):
         return error
     return SubdomainTaken(f"The subdomain '{subdomain}' is taken; choose another.")

@@ -1,0 +1,83 @@
+"""The HTTP application, put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+
+import msgspec
+from litestar import Litestar, MediaType, Response, Router, get
+from litestar.datastructures import State
+from litestar.types import ControllerRouterHandler
+
+from controlplane import __version__
+from controlplane.web import tenant
+from controlplane.web.api import operations, system, tenants
+from controlplane.web.api.parameters import no_unknown_parameters
+from controlplane.web.asgi import ASGIApp, templated
+from controlplane.web.auth import admins_only
+from controlplane.web.dispatch import HostDispatch
+from controlplane.web.hub import Hub
+from controlplane.web.limits import BodyLimit
+from controlplane.web.openapi import BEARER, document
+from controlplane.web.outer import Outer
+from controlplane.web.problems import handlers as exception_handlers
+from controlplane.web.request import ApiRequest
+from controlplane.wiring import Parts
+
+admin_router = Router(
+    path="/api/admin",
+    guards=[admins_only, no_unknown_parameters],
+    security=BEARER,
+    route_handlers=[tenants.router, operations.router],
+)
+
+
+@cache
+def openapi_json() -> bytes:
+    """The OpenAPI document of the admin hosts."""
+    handlers: list[ControllerRouterHandler] = [admin_router, *system.handlers, tenant.router]
+    return msgspec.json.encode(
+        document(handlers, title="controlplane", version=__version__), order="deterministic"
+    )
+
+
+@get("/api/openapi.json", include_in_schema=False, sync_to_thread=True)
+def openapi() -> Response[bytes]:
+    """The document itself."""
+    return Response(openapi_json(), media_type=MediaType.JSON)
+
+
+def create_app(parts: Parts) -> ASGIApp:
+    """The whole HTTP side over open parts: admin API, tenant hosts, health.
+
+    Streams of events end when the server sends `lifespan.shutdown`.
+    """
+    dispatch = HostDispatch(
+        admin=_admin_app(parts),
+        tenant=tenant.tenant_app(parts),
+        base_domain=parts.settings.base_domain,
+        anywhere=system.PATHS,
+    )
+    return Outer(BodyLimit(dispatch, limit_bytes=parts.settings.body_limit_bytes))
+
+
+def _admin_app(parts: Parts) -> ASGIApp:
+    hub = Hub(parts.settings.database_url_direct.get_secret_value())
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        yield
+        await hub.close()
+
+    app = Litestar(
+        [admin_router, *system.handlers, openapi],
+        request_class=ApiRequest,
+        # Ours counts outside, and sees every route.
+        request_max_body_size=None,
+        openapi_config=None,
+        logging_config=None,
+        exception_handlers=exception_handlers(),
+        lifespan=[lifespan],
+        state=State({"parts": parts, "hub": hub}),
+    )
+    return templated(app)

@@ -1,0 +1,39 @@
+"""Who may call the admin API: bearers of a global admin's token, by role and scope."""
+
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from controlplane.errors import AuthenticationRequired, PermissionDenied
+from controlplane.store.admins import Principal, Scope, principal_of
+from controlplane.store.tables import AdminRole
+from controlplane.wiring import Parts
+
+_READING = frozenset({"GET", "HEAD"})
+
+
+async def admins_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """A guard. Raises AuthenticationRequired or PermissionDenied; sets the connection's user."""
+    token = _bearer(connection.headers.getall("authorization", []))
+    parts: Parts = connection.app.state.parts
+    async with parts.control.begin() as conn:
+        principal = await principal_of(conn, token)
+    if principal is None:
+        raise AuthenticationRequired("Send 'Authorization: Bearer <token>' with a valid token.")
+    needed = Scope.READ if connection.scope.get("method") in _READING else Scope.WRITE
+    if needed not in allowed_scopes(principal):
+        raise PermissionDenied(f"This needs a token that may {needed}, of a role that may, too.")
+    connection.scope["user"] = principal
+
+
+def allowed_scopes(principal: Principal) -> frozenset[Scope]:
+    """What the token allows and the role does not forbid."""
+    role = {Scope.READ} if principal.role is AdminRole.SUPPORT else set(Scope)
+    return principal.scopes & role
+
+
+def _bearer(headers: list[str]) -> str:
+    """The token; empty where there is none, or more than one header."""
+    scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+    return token.strip() if scheme.lower() == "bearer" else ""

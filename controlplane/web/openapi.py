@@ -1,0 +1,99 @@
+"""The OpenAPI document, and what handlers say for it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from litestar import Litestar
+from litestar.openapi import OpenAPIConfig, ResponseSpec
+from litestar.openapi.spec import Components, Example, SecurityScheme, Tag
+from litestar.types import ControllerRouterHandler
+from msgspec import Struct
+
+from controlplane import errors
+from controlplane.domain.problems import MEDIA_TYPE, problem
+from controlplane.errors import ControlPlaneError, FieldFault
+from controlplane.web.request import ApiRequest
+
+BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
+
+_EXAMPLES: dict[int, ControlPlaneError] = {
+    400: errors.InvalidRequest("The body is not JSON that can be read."),
+    401: errors.AuthenticationRequired("Send 'Authorization: Bearer <token>' with a valid token."),
+    403: errors.PermissionDenied("This needs a token that may write, of a role that may, too."),
+    404: errors.NotFound("There is nothing at this path."),
+    409: errors.SubdomainTaken("The subdomain 'acme' is taken; choose another."),
+    413: errors.BodyTooLarge("The body may have at most 1048576 bytes."),
+    415: errors.UnsupportedMediaType("Send the body as application/json."),
+    422: errors.SubdomainReserved(
+        "The subdomain 'www' is reserved; choose another.",
+        [FieldFault("/subdomain", "subdomain_reserved", "The subdomain 'www' is reserved.")],
+    ),
+    500: ControlPlaneError(),
+    503: errors.DatabaseUnavailable("The database does not answer; try again."),
+}
+_ALWAYS = (400, 500, 503)
+
+
+class Fault(Struct):
+    """What is wrong with one field: a JSON pointer into the body, or /query/…, /header/…, /path/…."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class Problem(Struct, omit_defaults=True):
+    """RFC 9457 problem details. `code` is stable; `errors` names the fields at fault."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str
+    request_id: str
+    errors: list[Fault] = []
+
+
+def problems(*statuses: int) -> dict[int, ResponseSpec]:
+    """The problems that an operation may answer, besides those that every one may."""
+    return {status: _spec(status) for status in sorted({*_ALWAYS, *statuses})}
+
+
+def _spec(status: int) -> ResponseSpec:
+    error = _EXAMPLES[status]
+    example = problem(error, instance="/api/admin/tenants", request_id="01J9ZC")
+    return ResponseSpec(
+        Problem,
+        generate_examples=False,
+        description=str(example["title"]),
+        media_type=MEDIA_TYPE,
+        examples=[Example(id=error.code, summary=error.code, value=example)],
+    )
+
+
+def document(handlers: Sequence[ControllerRouterHandler], *, title: str, version: str) -> Any:
+    """The OpenAPI 3.1 document of these handlers, as JSON values.
+
+    Made by an application of its own: the one that serves would get catch-all routes with it.
+    """
+    described = Litestar(
+        handlers,
+        request_class=ApiRequest,
+        openapi_config=OpenAPIConfig(
+            title=title,
+            version=version,
+            use_handler_docstrings=True,
+            components=Components(
+                security_schemes={
+                    "bearer": SecurityScheme(
+                        type="http",
+                        scheme="bearer",
+                        description="A global admin's token, `cp_…`.",
+                    )
+                }
+            ),
+            tags=[Tag(name="tenants"), Tag(name="operations"), Tag(name="system")],
+        ),
+    )
+    return described.openapi_schema.to_schema()
