@@ -26,7 +26,7 @@ def parse_sender(text: str) -> Address:
     # The parser takes line breaks for spaces.
     name, spec = parseaddr(text) if text.isprintable() else ("", "")
     try:
-        return Address(name, addr_spec=_ascii(spec))
+        return _address(name, spec)
     except (ValueError, HeaderParseError, IndexError) as exc:
         raise SettingsInvalid(f"{text!r} is not an address that mail can come from.") from exc
 
@@ -39,7 +39,7 @@ def compose(message: Message, *, sender: Address, date: datetime) -> EmailMessag
     mail = EmailMessage(policy=SMTP)
     try:
         mail["From"] = sender
-        mail["To"] = Address(addr_spec=_ascii(message.to))
+        mail["To"] = _address("", message.to)
         mail["Subject"] = message.subject
         mail["Message-ID"] = _checked_id(message.message_id)
         mail["Date"] = format_datetime(date)
@@ -54,9 +54,11 @@ def compose(message: Message, *, sender: Address, date: datetime) -> EmailMessag
     return mail
 
 
-def _ascii(address: str) -> str:
-    if not address.isascii() or not address.isprintable() or " " in address:
-        raise ValueError("only ASCII addresses can be delivered everywhere")
+def _address(name: str, spec: str) -> Address:
+    address = Address(name, addr_spec=spec)
+    # The parser mends what it can (spaces, comments); only ASCII is delivered everywhere.
+    if not spec.isascii() or address.addr_spec != spec:
+        raise ValueError("not exactly one plain address")
     return address
 
 
