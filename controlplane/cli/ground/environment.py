@@ -1,0 +1,34 @@
+"""The settings of a control plane on one machine, as the variables that its processes read."""
+
+from collections.abc import Mapping
+
+from controlplane.cli.ground.database import Urls
+from controlplane.cli.ground.folder import Folder
+
+BASE_DOMAIN = "localhost"
+# What whoever starts it may choose otherwise.
+_PRESET = {
+    "CONTROLPLANE_MAIL_FROM": "Control plane <noreply@localhost>",
+    "CONTROLPLANE_LOG_FORMAT": "console",
+    "CONTROLPLANE_LOG_LEVEL": "info",
+}
+
+
+def variables(urls: Urls, folder: Folder, *, port: int, given: Mapping[str, str]) -> dict[str, str]:
+    """Every setting: what this machine dictates, then what was given, then our own choice."""
+    return {
+        **_PRESET,
+        **given,
+        "DATABASE_URL": urls.control,
+        "DATABASE_URL_DIRECT": urls.owner,
+        "CONTROLPLANE_APP_DATABASE_URL": urls.app,
+        "CONTROLPLANE_BASE_DOMAIN": BASE_DOMAIN,
+        "CONTROLPLANE_TENANT_URL": f"http://{{host}}:{port}",
+        "CONTROLPLANE_LISTEN_HOST": "127.0.0.1",
+        "CONTROLPLANE_LISTEN_PORT": str(port),
+        "CONTROLPLANE_DNS": "zonefile",
+        "CONTROLPLANE_DNS_TARGET": "127.0.0.1",
+        "CONTROLPLANE_DNS_ZONE_FILE": str(folder.zone),
+        "CONTROLPLANE_MAIL": "file",
+        "CONTROLPLANE_MAIL_FOLDER": str(folder.outbox),
+    }

@@ -1,0 +1,19 @@
+"""The first global admin of `dev` and `demo`; elsewhere there is no default account."""
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from controlplane.errors import NotFound
+from controlplane.store import admins
+from controlplane.store.tables import AdminRole
+
+EMAIL = "dev@localhost"
+
+
+async def fresh_token(owner: AsyncEngine) -> str:
+    """A new token for the admin, who is entered the first time."""
+    async with owner.begin() as conn:
+        try:
+            return await admins.add_token(conn, email=EMAIL, name="dev")
+        except NotFound:
+            await admins.add_admin(conn, email=EMAIL, name=None, role=AdminRole.SUPER_ADMIN)
+            return await admins.add_token(conn, email=EMAIL, name="dev")

@@ -1,0 +1,83 @@
+"""The data folder of `dev` and `demo`: what lies where in it, and which process holds it."""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from controlplane.errors import StartupError
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Every path in it is absolute."""
+
+    path: Path
+
+    @property
+    def postgres(self) -> Path:
+        return self.path / "postgres"
+
+    @property
+    def logins(self) -> Path:
+        return self.path / "logins.json"
+
+    @property
+    def zone(self) -> Path:
+        return self.path / "zone" / "localhost.zone"
+
+    @property
+    def outbox(self) -> Path:
+        return self.path / "outbox"
+
+    @property
+    def worker_pid(self) -> Path:
+        return self.path / "worker.pid"
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[Folder]:
+    """The folder, made where it is missing, for this process alone until the end.
+
+    The kernel lets go of it when the process ends, however it ends. Raises StartupError.
+    """
+    folder = Folder(path.absolute())
+    try:
+        folder.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        folder.zone.parent.mkdir(exist_ok=True)
+        folder.outbox.mkdir(mode=0o700, exist_ok=True)
+        lock = (folder.path / "lock").open("ab")
+    except OSError as error:
+        raise StartupError(f"The folder '{path}' cannot be used ({error.strerror}).") from error
+    with lock:
+        _take(lock.fileno(), folder.path)
+        yield folder
+
+
+def _take(lock: int, path: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StartupError(
+            f"Another process uses the folder '{path}'; stop it first, or name another folder."
+        ) from None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write the file whole or not at all, readable by its owner alone, for it holds secrets."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    with open(draft, "x", encoding="utf-8", opener=_private) as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,131 @@
+"""A whole control plane on this machine: what `dev` keeps running and `demo` runs once."""
+
+import asyncio
+import contextlib
+import functools
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from controlplane import settings
+from controlplane.cli import serving
+from controlplane.cli.ground import database, environment, first_admin
+from controlplane.cli.ground.database import Urls
+from controlplane.cli.ground.folder import Folder, held
+from controlplane.cli.ground.worker_process import supervised
+from controlplane.settings import Settings
+from controlplane.web.app import create_app
+from controlplane.wiring import Parts, open_parts
+
+_HOST = "127.0.0.1"
+
+
+class StoppedEarly(Exception):  # noqa: N818  not an error: somebody asked for it
+    """Told to stop while starting."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be run. `port` 0 takes a free one; `admin_url` is of a server of the user's."""
+
+    data_dir: Path
+    port: int
+    version: int = 18
+    durable: bool = True
+    admin_url: str | None = field(default=None, repr=False)
+    database_name: Callable[[], str] = database.dev_name
+    given: Mapping[str, str] = field(default_factory=dict, repr=False)
+    log_to: IO[str] | None = None
+    ready_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Running:
+    """A control plane that answers. `token` is a fresh one of the first super_admin."""
+
+    folder: Folder
+    urls: Urls
+    settings: Settings
+    parts: Parts
+    url: str
+    token: str = field(repr=False)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    wish: Wish, stopping: asyncio.Event, *, tell: Callable[[str], None]
+) -> AsyncIterator[Running]:
+    """Start everything, in order; stop it in reverse order at the end.
+
+    Sets `stopping` if the API ends by itself. Raises StartupErrors, and StoppedEarly when
+    `stopping` is set before all is up.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        enter = functools.partial(_enter, stack, stopping)
+        folder = await enter(held(wish.data_dir))
+        stack.enter_context(_gone_at_both_ends(wish.ready_file))
+        bound = stack.enter_context(contextlib.closing(serving.listening(_HOST, wish.port)))
+        admin_url = wish.admin_url
+        if admin_url is None:
+            tell(f"Starting PostgreSQL {wish.version} …")
+            admin_url = await enter(
+                database.embedded_server(folder, version=wish.version, durable=wish.durable)
+            )
+        tell("Preparing the database …")
+        urls = await enter(database.prepared(admin_url, folder, fresh_name=wish.database_name))
+        port = bound.getsockname()[1]
+        values = environment.variables(urls, folder, port=port, given=wish.given)
+        tell("Starting worker and API …")
+        await stack.enter_async_context(supervised(values, folder.worker_pid, log_to=wish.log_to))
+        wanted = settings.load(values)
+        parts = await stack.enter_async_context(open_parts(wanted))
+        token = await first_admin.fresh_token(parts.owner)
+        await stack.enter_async_context(_served(create_app(parts), bound, stopping))
+        _check(stopping)
+        yield Running(folder, urls, wanted, parts, f"http://{_HOST}:{port}", token)
+
+
+@contextlib.contextmanager
+def _gone_at_both_ends(file: Path | None) -> Iterator[None]:
+    """A killed run may have left one; only who holds the folder may say so."""
+    if file is None:
+        yield
+        return
+    file.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+async def _enter(
+    stack: contextlib.AsyncExitStack,
+    stopping: asyncio.Event,
+    manager: contextlib.AbstractContextManager[Any],
+) -> Any:
+    """In a thread, so that signals are heard meanwhile; never given up half-way."""
+    entered = await asyncio.to_thread(stack.enter_context, manager)
+    _check(stopping)
+    return entered
+
+
+def _check(stopping: asyncio.Event) -> None:
+    if stopping.is_set():
+        raise StoppedEarly
+
+
+@contextlib.asynccontextmanager
+async def _served(app: Any, bound: socket.socket, ended: asyncio.Event) -> AsyncIterator[None]:
+    ready, stopping = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(serving.serve(app, bound, stopping, ready=ready))
+    task.add_done_callback(lambda _: ended.set())
+    answering = asyncio.create_task(ready.wait())
+    try:
+        await asyncio.wait([task, answering], return_when=asyncio.FIRST_COMPLETED)
+        yield
+    finally:
+        answering.cancel()
+        stopping.set()
+        await task

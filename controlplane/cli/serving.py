@@ -1,0 +1,92 @@
+"""Serving an ASGI app, and ending, inside the process's own event loop."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+
+from controlplane.errors import StartupError
+
+# An open event stream would hold the end up for ever; its reader comes back by Last-Event-ID.
+_GRACE_S = 2
+_BACKLOG = 1024
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, listening: asyncio.Event) -> None:
+        super().__init__(config)
+        self.listening = listening
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the command's: it has more to end than the server."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+@contextlib.contextmanager
+def stopping_on_signals() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set. Must be entered inside the running loop."""
+    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        yield stopping
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A bound socket; port 0 takes a free one. Raises StartupError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise StartupError(
+            f"Port {port} of {host} cannot be had ({error.strerror}); choose another."
+        ) from error
+    return bound
+
+
+async def serve(
+    app: Any,
+    bound: socket.socket,
+    stopping: asyncio.Event,
+    *,
+    ready: asyncio.Event | None = None,
+) -> None:
+    """Serve on the socket, which is closed at the end, until `stopping` is set.
+
+    `ready` is set as soon as requests are answered.
+    """
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    server = _Server(config, ready or asyncio.Event())
+    serving = asyncio.create_task(server.serve([bound]))
+    stopped = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        server.should_exit = True
+        stopped.cancel()
+        await serving

@@ -1,0 +1,232 @@
+"""`controlplane tenant …`"""
+
+import asyncio
+from typing import Any
+
+import click
+
+from controlplane.cli import follow
+from controlplane.cli.client import TENANTS, Api, open_api
+from controlplane.cli.output import (
+    Output,
+    age,
+    output_option,
+    print_fields,
+    print_json,
+    print_table,
+    tell,
+)
+from controlplane.domain.naming import parse_subdomain
+from controlplane.domain.operations import OperationState
+from controlplane.domain.tenants import RELEASED, TenantState, Tier
+from controlplane.errors import SubdomainTaken
+
+Json = dict[str, Any]
+
+_wait = click.option(
+    "--wait/--no-wait", default=True, show_default=True, help="Follow the operation to its end."
+)
+_timeout = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Wait at most so long; the operation goes on.",
+)
+_dry_run = click.option("--dry-run", is_flag=True, help="Only check and say what would happen.")
+
+
+@click.group("tenant")
+def command() -> None:
+    """Create, list, show, delete tenants.
+
+    \b
+    controlplane tenant create Acme --subdomain acme --admin-email ada@acme.test
+    controlplane tenant list --state active
+    controlplane tenant show acme --output json
+    controlplane tenant delete acme --confirm acme
+
+    TENANT is a subdomain or an id.
+    """
+
+
+@command.command("create")
+@click.argument("name")
+@click.option("--subdomain", required=True, help="3 to 63 letters, digits or hyphens.")
+@click.option("--admin-email", required=True, help="Gets the welcome mail.")
+@click.option("--admin-name", help="How the welcome mail greets.")
+@click.option("--tier", type=click.Choice(list(Tier)), help="Default: starter.")
+@_wait
+@_timeout
+@_dry_run
+@output_option
+def create(
+    *, wait: bool, timeout: float | None, dry_run: bool, output: Output, **wanted: str | None
+) -> None:
+    """Create a tenant: schema, first admin, DNS record, welcome mail, or nothing at all."""
+    body = {name: value for name, value in wanted.items() if value is not None}
+    body["subdomain"] = parse_subdomain(body["subdomain"])
+    if dry_run:
+        asyncio.run(_check(body))
+    else:
+        asyncio.run(_create(body, wait=wait, timeout_s=timeout, output=output))
+
+
+async def _check(body: dict[str, str]) -> None:
+    async with open_api() as api:
+        found = await api.tenants_at(body["subdomain"])
+    if any(tenant["state"] not in RELEASED for tenant in found):
+        raise SubdomainTaken(f"The subdomain '{body['subdomain']}' is taken; choose another.")
+    tell(f"Would create the tenant '{body['name']}' at '{body['subdomain']}'.")
+
+
+async def _create(
+    body: dict[str, str], *, wait: bool, timeout_s: float | None, output: Output
+) -> None:
+    async with open_api() as api:
+        operation = await api.post(TENANTS, body)
+        title = f"Creating '{body['subdomain']}', operation {operation['id']}"
+        await _finish(api, operation, title, wait=wait, timeout_s=timeout_s, output=output)
+
+
+async def _finish(
+    api: Api, operation: Json, title: str, *, wait: bool, timeout_s: float | None, output: Output
+) -> None:
+    """Follow the operation where that is wanted, then print how things stand."""
+    if wait:
+        operation = await follow.follow(api, operation, title=title, timeout_s=timeout_s)
+    else:
+        tell(f"Accepted. Watch it by: controlplane operation watch {operation['id']}")
+    if output is Output.JSON:
+        print_json(operation)
+    else:
+        print_fields(_brief(await api.get(f"{TENANTS}/{operation['tenant_id']}"), operation))
+    if wait:
+        follow.require_success(operation)
+
+
+def _brief(tenant: Json, operation: Json) -> list[tuple[str, str]]:
+    return [
+        ("Tenant", tenant["id"]),
+        ("State", tenant["state"]),
+        ("URL", tenant["url"]),
+        ("Operation", f"{operation['id']} ({operation['state']})"),
+    ]
+
+
+@command.command("list")
+@click.option("--state", type=click.Choice(list(TenantState)), help="Only those in this state.")
+@click.option("--tier", type=click.Choice(list(Tier)), help="Only those of this tier.")
+@click.option("--search", metavar="TEXT", help="Only those with this in name or subdomain.")
+@click.option("--include-deleted", is_flag=True, help="Deleted and purged ones too.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
+@output_option
+def list_(
+    *,
+    state: str | None,
+    tier: str | None,
+    search: str | None,
+    include_deleted: bool,
+    limit: int,
+    output: Output,
+) -> None:
+    """List tenants, the newest first."""
+    filters = {"state": state, "tier": tier, "q": search}
+    if include_deleted:
+        filters["include_deleted"] = "true"
+    asyncio.run(_list(limit, filters, output))
+
+
+async def _list(limit: int, filters: dict[str, str | None], output: Output) -> None:
+    async with open_api() as api:
+        tenants = await api.items(TENANTS, limit, **filters)
+    if output is Output.JSON:
+        print_json(tenants)
+        return
+    columns = ("SUBDOMAIN", "NAME", "STATE", "AGE", "ID")
+    rows = [(t["subdomain"], t["name"], t["state"], age(t["created_at"]), t["id"]) for t in tenants]
+    print_table(columns, rows, shrinks="NAME")
+    if len(tenants) == limit:
+        tell(f"The first {limit}; there may be more, see --limit.")
+
+
+@command.command("show")
+@click.argument("tenant")
+@output_option
+def show(*, tenant: str, output: Output) -> None:
+    """Show a tenant with its conditions, mails and operations."""
+    asyncio.run(_show(tenant, output))
+
+
+async def _show(reference: str, output: Output) -> None:
+    async with open_api() as api:
+        tenant = await api.tenant(reference)
+    if output is Output.JSON:
+        print_json(tenant)
+        return
+    names = ("id", "name", "subdomain", "url", "state", "tier", "schema_name", "revision")
+    more = ("admin_email", "created_at", "deleted_at")
+    print_fields([(name, str(tenant[name])) for name in (*names, *more) if tenant[name]])
+    _show_parts(tenant)
+
+
+def _show_parts(tenant: Json) -> None:
+    if tenant["conditions"]:
+        click.echo()
+        rows = [
+            (c["type"], "yes" if c["holds"] else "no", age(c["since"]), c["reason"] or "")
+            for c in tenant["conditions"]
+        ]
+        print_table(("CONDITION", "HOLDS", "AGE", "REASON"), rows, shrinks="REASON")
+    if tenant["mails"]:
+        click.echo()
+        mails = [(m["template"], m["state"], m["recipient"]) for m in tenant["mails"]]
+        print_table(("MAIL", "STATE", "TO"), mails, shrinks="TO")
+    if tenant["operations"]:
+        click.echo()
+        done = [
+            (o["kind"], o["state"], age(o["created_at"]), o["id"]) for o in tenant["operations"]
+        ]
+        print_table(("OPERATION", "STATE", "AGE", "ID"), done)
+
+
+@command.command("delete")
+@click.argument("tenant")
+@click.option("--confirm", metavar="TENANT", help="The same again, so that it is meant.")
+@_wait
+@_timeout
+@_dry_run
+@output_option
+def delete(
+    *,
+    tenant: str,
+    confirm: str | None,
+    wait: bool,
+    timeout: float | None,
+    dry_run: bool,
+    output: Output,
+) -> None:
+    """Delete a tenant: its host is refused at once, its record goes, its rows are kept.
+
+    Deleting one that is deleted changes nothing.
+    """
+    if confirm != tenant and not dry_run:
+        raise click.UsageError(
+            f"This takes the tenant off the air. If you mean it: "
+            f"controlplane tenant delete {tenant} --confirm {tenant}"
+        )
+    asyncio.run(_delete(tenant, wait=wait, timeout_s=timeout, dry_run=dry_run, output=output))
+
+
+async def _delete(
+    reference: str, *, wait: bool, timeout_s: float | None, dry_run: bool, output: Output
+) -> None:
+    async with open_api() as api:
+        tenant = await api.tenant(reference)
+        if dry_run:
+            tell(f"Would delete '{tenant['subdomain']}' ({tenant['id']}), now {tenant['state']}.")
+            return
+        operation = await api.delete(f"{TENANTS}/{tenant['id']}")
+        if operation["state"] == OperationState.SUCCEEDED:
+            tell(f"'{tenant['subdomain']}' is deleted already.")
+        title = f"Deleting '{tenant['subdomain']}', operation {operation['id']}"
+        await _finish(api, operation, title, wait=wait, timeout_s=timeout_s, output=output)

@@ -1,0 +1,36 @@
+"""`controlplane worker`: carries operations out and sends mail."""
+
+import asyncio
+import sys
+
+import click
+
+from controlplane import log, settings
+from controlplane.settings import Settings
+
+
+@click.command("worker")
+@click.option("--until-stdin-ends", is_flag=True, hidden=True)
+def command(*, until_stdin_ends: bool) -> None:
+    """Run a worker until SIGTERM or Ctrl-C.
+
+    It claims operations, carries them out step by step and delivers mail. Any number of them may
+    run, on any number of machines. One that is killed loses nothing: another takes over when its
+    lease has run out.
+    """
+    wanted = settings.load()
+    log.configure(level=wanted.log_level, style=wanted.log_format)
+    asyncio.run(_work(wanted, until_stdin_ends=until_stdin_ends))
+
+
+async def _work(wanted: Settings, *, until_stdin_ends: bool) -> None:
+    from controlplane.cli.serving import stopping_on_signals  # noqa: PLC0415  the help comes first
+    from controlplane.wiring import open_parts, run_worker  # noqa: PLC0415
+
+    with stopping_on_signals() as stopping:
+        if until_stdin_ends:
+            # Whoever started us holds the other end, and may be killed without a word.
+            loop = asyncio.get_running_loop()
+            loop.add_reader(sys.stdin.fileno(), stopping.set)
+        async with open_parts(wanted) as parts:
+            await run_worker(parts, stopping)
