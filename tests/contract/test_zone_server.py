@@ -1,5 +1,6 @@
 """A zone file in front of the name server it is made for."""
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -71,6 +72,11 @@ class Server:
         return [item.to_text() for answer in reply.answer for item in answer]
 
 
+def program(name: str) -> str:
+    """Debian keeps servers where an ordinary user's PATH does not look."""
+    return shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin") or name
+
+
 def _free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -85,7 +91,7 @@ def served(path: Path, *, zone: str) -> Iterator[Server]:
     configuration.write_text(
         CONFIGURATION.format(folder=path.parent, port=port, zone=zone, path=path)
     )
-    command = ["named", "-g", "-n", "1", "-c", str(configuration)]
+    command = [program("named"), "-g", "-n", "1", "-c", str(configuration)]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:  # noqa: S603  a literal command
         try:
             server = Server(process, port)
@@ -98,7 +104,7 @@ def served(path: Path, *, zone: str) -> Iterator[Server]:
 
 def checked(path: Path, *, zone: str) -> str:
     """What the checker complains about."""
-    command = ["named-checkzone", "-i", "full", zone, str(path)]
+    command = [program("named-checkzone"), "-i", "full", zone, str(path)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  a literal command
     lines = ran.stdout.splitlines()
     assert ran.returncode == 0, ran.stdout
