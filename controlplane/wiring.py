@@ -235,12 +235,12 @@ def open_steps(parts: Parts) -> dict[str, LocalStep | RemoteStep]:
 
 def welcome_renderer(settings: Settings) -> RenderWelcome:
     """Renders the welcome mail of a delivery; its links are built from the tenant's row."""
-    from controlplane_emails import render  # noqa: PLC0415  Jinja is the worker's alone
+    from controlplane_emails import mime, render  # noqa: PLC0415  Jinja is the worker's alone
 
     def welcome(delivery: Delivery, tenant: Tenant, token: str) -> Message:
         address = settings.url_of(tenant.subdomain)
         return render.welcome(
-            message_id=render.message_id(
+            message_id=mime.message_id(
                 delivery.operation_id, delivery.template, settings.base_domain
             ),
             to=delivery.recipient,

@@ -84,11 +84,22 @@ class Mailroom:
             await self._send(delivery)
 
     async def _send(self, delivery: Delivery) -> None:
-        message = await self._intend(delivery)
+        try:
+            message = await self._intend(delivery)
+        except (LeaseLost, DBAPIError):
+            raise
+        except Exception:
+            # A mail that cannot be made must not end the loop.
+            log.exception("mail_not_made", mail=str(delivery.id))
+            await self._settle(delivery, DeliveryState.FAILED, error={"code": "mail_not_made"})
+            return
         if message is None:
             await self._settle(delivery, DeliveryState.FAILED, error={"code": "tenant_deleted"})
             return
         await self.failpoint("mail:after-intent")
+        await self._hand_over(delivery, message)
+
+    async def _hand_over(self, delivery: Delivery, message: Message) -> None:
         try:
             async with asyncio.timeout(self.timing.call_s):
                 provider_id = await self.sender.send(message)
@@ -103,14 +114,15 @@ class Mailroom:
             await self._settle(delivery, DeliveryState.SENT, provider_id=provider_id)
 
     async def _intend(self, delivery: Delivery) -> Message | None:
-        """Mint this mail's own token (which revokes the earlier ones) and write the intent."""
+        """Mint this mail's own token (which revokes the earlier ones), render it and write the
+        intent; None where the tenant is not served any more."""
         async with self.database.begin() as conn:
             tenant = await tenants.get(conn, delivery.tenant_id, lock=True)
             if tenant.state not in {TenantState.ACTIVE, TenantState.SUSPENDED}:
                 return None
-            token = await self._token(conn, tenant)
+            message = self.render(delivery, tenant, await self._token(conn, tenant))
             await deliveries.intend(conn, delivery)
-        return self.render(delivery, tenant, token)
+        return message
 
     async def _token(self, conn: AsyncConnection, tenant: Tenant) -> str:
         user = admin_id(tenant.id)

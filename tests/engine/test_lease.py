@@ -29,7 +29,9 @@ async def test_a_claimed_operation_is_nobody_elses(lab):
     await lab.create("acme")
 
     assert len(await claim(lab)) == 1
-    await lab.sql("UPDATE public.operations SET run_at = clock_timestamp()")
+    await lab.sql(
+        "UPDATE public.operations SET run_at = clock_timestamp() WHERE finished_at IS NULL"
+    )
     assert await claim(lab) == []
 
 
@@ -148,7 +150,9 @@ async def test_while_a_local_step_is_open_nobody_can_take_the_operation_over(lab
 async def test_the_heartbeat_passes_an_open_step_and_renews_its_lease(lab):
     operation = await lab.create("acme")
     (held,) = await claim(lab)
-    await lab.sql("UPDATE public.operations SET lease_expires_at = clock_timestamp()")
+    await lab.sql(
+        "UPDATE public.operations SET lease_expires_at = clock_timestamp() WHERE finished_at IS NULL"
+    )
     heartbeat = Heartbeat(lab.database.owner_url, QUICK)
     heartbeat.add(held, lambda: None)
     async with lab.parts.owner.begin() as conn:

@@ -32,12 +32,11 @@ _CHECK = """
 CREATE FUNCTION public.check_{name}_change() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog AS $$
 BEGIN
-  IF OLD.state = NEW.state AND NOT OLD.state = ANY ({closed}) THEN RETURN NEW; END IF;
   IF NOT (OLD.state || '>' || NEW.state) = ANY ({allowed}) THEN
     RAISE EXCEPTION '{name} % may not go from % to %', {key}, OLD.state, NEW.state
       USING ERRCODE = 'check_violation', CONSTRAINT = 'ck_{name}_transition';
   END IF;
-  RETURN NEW;
+  RETURN NULL;
 END $$
 """
 
@@ -47,10 +46,13 @@ def _array(*values: str) -> str:
     return f"ARRAY[{listed}]::text[]"
 
 
-def _trigger(name: str, table: str) -> str:
+def _trigger(name: str, table: str, *closed: str) -> str:
+    # AFTER: a BEFORE trigger would make every update recompute the generated key column, and so
+    # lock the row against the foreign keys that point to it.
     return (
-        f"CREATE TRIGGER {name}_change BEFORE UPDATE ON public.{table}"
-        f" FOR EACH ROW EXECUTE FUNCTION public.check_{name}_change()"
+        f"CREATE TRIGGER {name}_change AFTER UPDATE ON public.{table} FOR EACH ROW"
+        f" WHEN (OLD.state <> NEW.state OR OLD.state = ANY ({_array(*closed)}))"
+        f" EXECUTE FUNCTION public.check_{name}_change()"
     )
 
 
@@ -58,7 +60,6 @@ BEYOND_TABLES = (
     _CHECK.format(
         name="step",
         key="OLD.name",
-        closed=_array("undone"),
         allowed=_array(
             "pending>started",
             "pending>done",
@@ -73,7 +74,6 @@ BEYOND_TABLES = (
     _CHECK.format(
         name="operation",
         key="OLD.id",
-        closed=_array("succeeded", "failed", "cancelled", "abandoned"),
         allowed=_array(
             "pending>running",
             "running>succeeded",
@@ -90,7 +90,6 @@ BEYOND_TABLES = (
     _CHECK.format(
         name="tenant",
         key="OLD.id",
-        closed=_array("purged"),
         allowed=_array(
             "provisioning>active",
             "provisioning>failed",
@@ -109,9 +108,9 @@ BEYOND_TABLES = (
             "failed>deleting",
         ),
     ),
-    _trigger("step", "operation_steps"),
-    _trigger("operation", "operations"),
-    _trigger("tenant", "tenants"),
+    _trigger("step", "operation_steps", "undone"),
+    _trigger("operation", "operations", "succeeded", "failed", "cancelled", "abandoned"),
+    _trigger("tenant", "tenants", "purged"),
     # All that an app server's login may see: who holds which subdomain, and in what state.
     """
     CREATE VIEW public.tenant_registry AS
