@@ -9,7 +9,6 @@ from sqlalchemy import (
     Numeric,
     Text,
     UniqueConstraint,
-    text,
 )
 
 from controlplane.tenancy.columns import (
@@ -43,8 +42,7 @@ clients = tenant_table(
     stamp("updated_at"),
     one_of("kind", "individual", "company"),
     one_of("state", "active", "archived"),
-    Index("ix_clients_name", text("lower(name)")),
-    Index("ix_clients_metadata", "metadata", postgresql_using="gin"),
+    Index("ix_clients_name", "name"),
 )
 
 registrations = tenant_table(

@@ -10,17 +10,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, MetaData
 from sqlalchemy.exc import SQLAlchemyError
 
 from controlplane.errors import RevisionNeedsOnline, TemplateInvalid
 from controlplane.tenancy.revisions import Target, target_metadata
 from controlplane.tenancy.template import Template
+from controlplane.tenancy.versions import VERSIONS
 
 RUNNING = threading.RLock()
 
@@ -64,8 +66,8 @@ def heads(scripts: ScriptDirectory) -> Heads:
 def render(scripts: ScriptDirectory, *, start: Heads, target: Target, tape: Tape) -> None:
     """Write the statements from the set of heads `start` to the newest revisions.
 
-    Raises RevisionNeedsOnline for a data revision on the way of an existing schema and
-    TemplateInvalid for any other that cannot be rendered.
+    Raises RevisionNeedsOnline for a data revision on the way of an existing schema, and
+    TemplateInvalid for any other that cannot be rendered and for an unknown start.
     """
 
     def steps(present: Heads, _: MigrationContext) -> list[RevisionStep]:
@@ -121,9 +123,12 @@ def _run(scripts: ScriptDirectory, steps: Steps, **options: Any) -> None:
     environment = EnvironmentContext(
         Config(), scripts, fn=steps, as_sql=as_sql, starting_rev=starting_rev
     )
-    with RUNNING, environment:
-        environment.configure(target_metadata=target_metadata(), **options)
-        environment.run_migrations()
+    try:
+        with RUNNING, environment:
+            environment.configure(target_metadata=target_metadata(), **options)
+            environment.run_migrations()
+    except CommandError as error:
+        raise TemplateInvalid(f"{error}. Is it another template's schema?") from error
 
 
 def _offline(step: RevisionStep, tape: Tape, *, fresh: bool) -> RevisionStep:
@@ -162,3 +167,17 @@ def _named(revision: str) -> Iterator[None]:
             f"Revision {revision} cannot be rendered offline: {error}. A revision that must read "
             "rows says `online = True` and changes rows only."
         ) from error
+
+
+def changes(connection: Connection, metadata: MetaData) -> list[Any]:
+    """What autogenerate would change in the schema on the connection's path; for tests and for
+    authors of revisions."""
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "include_object": _not_versions}
+    )
+    with RUNNING:
+        return list(compare_metadata(context, metadata))
+
+
+def _not_versions(_: object, name: str | None, kind: str, *__: object) -> bool:
+    return not (kind == "table" and name == VERSIONS)

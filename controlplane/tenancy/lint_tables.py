@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from controlplane.tenancy.compile import ROLE, SCHEMA, TENANT_ID, Script
 from controlplane.tenancy.findings import Finding, Rule
-from controlplane.tenancy.revisions import CONTEXT, VERSIONS
+from controlplane.tenancy.revisions import CONTEXT
 from controlplane.tenancy.sqltext import without_literals
+from controlplane.tenancy.versions import VERSIONS
 
 # Tables of schema public: a path to a schema that is missing must never find one of these names.
 PUBLIC_TABLES = frozenset(

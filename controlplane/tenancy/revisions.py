@@ -13,10 +13,10 @@ from sqlalchemy.schema import SchemaItem
 
 from controlplane.tenancy.columns import NAMING
 from controlplane.tenancy.sqltext import statements
+from controlplane.tenancy.versions import VERSIONS
 
 ALL_ROWS = "SELECT, INSERT, UPDATE, DELETE"
 APPEND_ONLY = "SELECT, INSERT"
-VERSIONS = "alembic_version"
 
 # The sub-select is evaluated once per statement instead of once per row.
 CONTEXT = "(SELECT NULLIF(current_setting('app.current_tenant_id', true), '')::uuid)"

@@ -18,6 +18,7 @@ from controlplane.tenancy.columns import (
     document,
     flag,
     key,
+    lowered,
     moment,
     number,
     one_of,
@@ -48,6 +49,7 @@ users = _core(
     "users",
     key(),
     words("email"),
+    lowered("email_key", "email"),
     moment("email_verified_at"),
     Column("name", Text()),
     Column("password_hash", Text()),
@@ -58,6 +60,7 @@ users = _core(
     stamp("updated_at"),
     one_of("state", "active", "disabled"),
     Index("uq_users_email", text("lower(email)"), unique=True),
+    Index("ix_users_email_key", "email_key"),
 )
 
 roles = _core(
@@ -243,7 +246,7 @@ failed_login_attempts = _core(
     words("email"),
     Column("ip", INET()),
     stamp("attempted_at"),
-    Index("ix_failed_login_attempts_email", text("lower(email)"), "attempted_at"),
+    Index("ix_failed_login_attempts_email", "email", "attempted_at"),
     Index("ix_failed_login_attempts_attempted_at", "attempted_at"),
 )
 

@@ -13,7 +13,7 @@ from controlplane.tenancy.compile import Script, compiled
 from controlplane.tenancy.expected import Rights, rights_by_table
 from controlplane.tenancy.scope import tenant_scope
 from controlplane.tenancy.template import Template
-from controlplane.tenancy.versions import present_heads
+from controlplane.tenancy.versions import VERSIONS, present_heads
 
 # Through pg_depend, which is indexed by schema: pg_class is not and holds every tenant's tables.
 _TABLES = text("""
@@ -67,8 +67,11 @@ async def verify_catalog(
         return [f"The schema or the role {name} is missing."]
     known = {"schema": name, "rule": _RULE, "pinned": f"CHECK ((tenant_id = '{tenant_id}'::uuid))"}
     rows = (await conn.execute(_TABLES, known)).all()
-    findings = _frame_findings(frame, app_login) + _table_findings(rights_by_table(script), rows)
-    return findings + await _revision_findings(conn, tenant_id, script)
+    framed = _frame_findings(frame, app_login)
+    found = framed + _table_findings(rights_by_table(script), rows)
+    if framed or VERSIONS not in {row.name for row in rows}:
+        return found
+    return found + await _revision_findings(conn, tenant_id, script)
 
 
 def _frame_findings(frame: Row[Any], app_login: str) -> list[str]:

@@ -3,6 +3,8 @@
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+VERSIONS = "alembic_version"
+
 _HEADS = text("SELECT version_num FROM alembic_version")
 
 

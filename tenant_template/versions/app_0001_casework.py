@@ -50,8 +50,7 @@ def _clients() -> None:
         one_of("kind", "individual", "company"),
         one_of("state", "active", "archived"),
     )
-    op.create_index("ix_clients_name", "clients", [sa.text("lower(name)")])
-    op.create_index("ix_clients_metadata", "clients", ["metadata"], postgresql_using="gin")
+    op.create_index("ix_clients_name", "clients", ["name"])
 
 
 def _registrations() -> None:

@@ -9,6 +9,7 @@ from controlplane.tenancy.columns import (
     document,
     flag,
     key,
+    lowered,
     moment,
     number,
     one_of,
@@ -50,6 +51,7 @@ def _users() -> None:
         "users",
         key(),
         words("email"),
+        lowered("email_key", "email"),
         moment("email_verified_at"),
         sa.Column("name", sa.Text()),
         sa.Column("password_hash", sa.Text()),
@@ -61,6 +63,7 @@ def _users() -> None:
         one_of("state", "active", "disabled"),
     )
     op.create_index("uq_users_email", "users", [sa.text("lower(email)")], unique=True)
+    op.create_index("ix_users_email_key", "users", ["email_key"])
 
 
 def _roles() -> None:

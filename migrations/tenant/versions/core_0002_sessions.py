@@ -196,7 +196,7 @@ def _failed_logins() -> None:
     op.create_index(
         "ix_failed_login_attempts_email",
         "failed_login_attempts",
-        [sa.text("lower(email)"), "attempted_at"],
+        ["email", "attempted_at"],
     )
     op.create_index(
         "ix_failed_login_attempts_attempted_at", "failed_login_attempts", ["attempted_at"]
