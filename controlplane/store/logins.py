@@ -15,10 +15,16 @@ from psycopg import sql
 from controlplane.errors import StartupError
 
 _ATTRIBUTES = {
-    "owner": sql.SQL("LOGIN NOSUPERUSER NOBYPASSRLS CREATEROLE INHERIT"),
-    "control": sql.SQL("LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE INHERIT"),
-    "app": sql.SQL("LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOINHERIT"),
+    "owner": sql.SQL("LOGIN CREATEROLE INHERIT"),
+    "control": sql.SQL("LOGIN NOCREATEROLE INHERIT"),
+    "app": sql.SQL("LOGIN NOCREATEROLE NOINHERIT"),
 }
+# A new role has none of these powers, and only a superuser may so much as mention them.
+_POWERLESS = sql.SQL("NOSUPERUSER NOBYPASSRLS NOREPLICATION NOCREATEDB")
+_FIND = """
+SELECT shobj_description(oid, 'pg_authid'), rolsuper OR rolbypassrls OR rolreplication OR rolcreatedb
+FROM pg_roles WHERE rolname = %s
+"""
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,7 @@ def create_logins(admin_url: str, logins: Logins) -> None:
 
 def _create_login(conn: psycopg.Connection, login: Login, role: str, attributes: sql.SQL) -> None:
     comment = f"controlplane login: {role}"
-    found = conn.execute(
-        "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s", [login.name]
-    ).fetchone()
+    found = conn.execute(_FIND, [login.name]).fetchone()
     if found is not None and found[0] != comment:
         raise StartupError(
             f"The role '{login.name}' exists and was not made by controlplane; "
@@ -73,8 +77,11 @@ def _create_login(conn: psycopg.Connection, login: Login, role: str, attributes:
     ).decode()
     name = sql.Identifier(login.name)
     verb = sql.SQL("CREATE" if found is None else "ALTER")
+    less = _POWERLESS if found and found[1] else sql.SQL("")
     conn.execute(
-        sql.SQL("{} ROLE {} {} PASSWORD {}").format(verb, name, attributes, sql.Literal(verifier))
+        sql.SQL("{} ROLE {} {} {} PASSWORD {}").format(
+            verb, name, attributes, less, sql.Literal(verifier)
+        )
     )
     conn.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(name, sql.Literal(comment)))
 
