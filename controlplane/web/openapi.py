@@ -96,4 +96,37 @@ def document(handlers: Sequence[ControllerRouterHandler], *, title: str, version
             tags=[Tag(name="tenants"), Tag(name="operations"), Tag(name="system")],
         ),
     )
-    return described.openapi_schema.to_schema()
+    return _refined(described.openapi_schema.to_schema())
+
+
+def _refined(found: Any) -> Any:
+    """What Litestar does not say by itself."""
+    schemas = found["components"]["schemas"]
+    for operation in (each for item in found["paths"].values() for each in item.values()):
+        for parameter in operation.get("parameters", ()):
+            parameter["schema"] = _without_null(parameter["schema"])
+        for answer in operation["responses"].values():
+            _describe_stream(answer.get("content", {}))
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            _complete_body(content, schemas[content["schema"]["$ref"].rpartition("/")[2]])
+    return found
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter is there or not; it cannot be null."""
+    choices = [choice for choice in schema.get("oneOf", ()) if choice != {"type": "null"}]
+    if len(choices) != 1:
+        return schema
+    return {**{k: v for k, v in schema.items() if k != "oneOf"}, **choices[0]}
+
+
+def _describe_stream(content: dict[str, Any]) -> None:
+    if "text/event-stream" in content:
+        example = 'id: 1\nevent: accepted\ndata: {"seq": 1, "type": "accepted"}\n\n'
+        content["text/event-stream"] = {"schema": {"type": "string"}, "example": example}
+
+
+def _complete_body(content: dict[str, Any], schema: dict[str, Any]) -> None:
+    schema["additionalProperties"] = False
+    fields = {name: schema["properties"][name] for name in schema["required"]}
+    content["example"] = {name: field["examples"][0] for name, field in fields.items()}

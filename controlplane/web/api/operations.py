@@ -19,7 +19,8 @@ from controlplane.web.openapi import problems
 from controlplane.web.request import ApiRequest, reading
 from controlplane.web.watch import stream
 
-_LARGEST_SEQ = 2**63 - 1
+# The largest that every JSON reader takes for what it is.
+_LARGEST_SEQ = 2**53 - 1
 
 # `state` as a parameter's name is Litestar's own.
 InState = Annotated[OperationState | None, QueryParameter(name="state")]

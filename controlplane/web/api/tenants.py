@@ -35,7 +35,7 @@ from controlplane.web.watch import ended
 
 _NEWEST = 10
 _LOCATION = ResponseHeader(
-    name="Location", description="The operation's address.", documentation_only=True
+    name="Location", value="", description="The operation's address.", documentation_only=True
 )
 
 # `state` as a parameter's name is Litestar's own.
@@ -119,7 +119,9 @@ async def list_tenants(
     operation_id="getTenant",
     summary="Show a tenant",
     response_headers=[
-        ResponseHeader(name="ETag", description="The row's version.", documentation_only=True)
+        ResponseHeader(
+            name="ETag", value="", description="The row's version.", documentation_only=True
+        )
     ],
     responses=problems(401, 403, 404, 422),
 )
