@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from controlplane import log, settings
+from controlplane.cli.output import tell
 
 if TYPE_CHECKING:
     from controlplane.cli.ground.run import Running
@@ -71,10 +72,11 @@ def command(*, port: int, data_dir: Path, ready_file: Path | None, postgres: str
     URL that ends in '/postgres' gets a database 'controlplane_dev'.
     """
     asyncio.run(_dev(port=port, data_dir=data_dir, ready_file=ready_file, version=int(postgres)))
-    _tell(f"Stopped; 'controlplane dev --data-dir {data_dir}' goes on from here.")
+    tell(f"Stopped; 'controlplane dev --data-dir {data_dir}' goes on from here.")
 
 
 async def _dev(*, port: int, data_dir: Path, ready_file: Path | None, version: int) -> None:
+    from controlplane.cli.ground.database import embedded_server, given_server  # noqa: PLC0415
     from controlplane.cli.ground.run import StoppedEarly, Wish, running  # noqa: PLC0415  heavy
     from controlplane.cli.serving import stopping_on_signals  # noqa: PLC0415  heavy
 
@@ -83,23 +85,21 @@ async def _dev(*, port: int, data_dir: Path, ready_file: Path | None, version: i
     wish = Wish(
         data_dir=data_dir,
         port=port,
-        version=version,
-        admin_url=admin_url.get_secret_value() if admin_url else None,
+        server=given_server(admin_url.get_secret_value())
+        if admin_url
+        else embedded_server(version),
         given=given,
         ready_file=ready_file,
     )
     with stopping_on_signals() as stopping:
         try:
-            async with running(wish, stopping, tell=_tell) as up:
+            tell("Starting PostgreSQL, worker and API …")
+            async with running(wish, stopping) as up:
                 _announce(up, ready_file)
                 await stopping.wait()
-                _tell("Stopping …")
+                tell("Stopping …")
         except StoppedEarly:
             return
-
-
-def _tell(message: str) -> None:
-    click.echo(message, err=True)
 
 
 def _announce(up: "Running", ready_file: Path | None) -> None:

@@ -15,6 +15,7 @@ from rich.text import Text
 Json = dict[str, Any]
 Show = Callable[[Json], None]
 
+_VISIBLE_S = 0.005
 _SIGNS = {
     "pending": Text("·", "dim"),
     "done": Text("✓", "green"),
@@ -77,13 +78,13 @@ def _words(step: Json) -> list[str]:
 
 
 def _taken(step: Json) -> str:
-    if step["started_at"] is None:
+    if step["started_at"] is None or step["state"].startswith("und"):
         return ""
     began = datetime.fromisoformat(step["started_at"])
     ended = step["finished_at"] and datetime.fromisoformat(step["finished_at"])
     seconds = ((ended or datetime.now(UTC)) - began).total_seconds()
     # A local step begins and ends in one transaction, that is at one time.
-    return f"{seconds:.2f} s" if seconds > 0 else ""
+    return f"{seconds:.2f} s" if seconds >= _VISIBLE_S else ""
 
 
 def _remark(step: Json) -> str:

@@ -1,7 +1,9 @@
 """`controlplane worker`: carries operations out and sends mail."""
 
 import asyncio
+import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -10,8 +12,13 @@ from controlplane.settings import Settings
 
 
 @click.command("worker")
+@click.option(
+    "--pid-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Written with the process id as soon as it works.",
+)
 @click.option("--until-stdin-ends", is_flag=True, hidden=True)
-def command(*, until_stdin_ends: bool) -> None:
+def command(*, pid_file: Path | None, until_stdin_ends: bool) -> None:
     """Run a worker until SIGTERM or Ctrl-C.
 
     It claims operations, carries them out step by step and delivers mail. Any number of them may
@@ -20,10 +27,10 @@ def command(*, until_stdin_ends: bool) -> None:
     """
     wanted = settings.load()
     log.configure(level=wanted.log_level, style=wanted.log_format)
-    asyncio.run(_work(wanted, until_stdin_ends=until_stdin_ends))
+    asyncio.run(_work(wanted, pid_file=pid_file, until_stdin_ends=until_stdin_ends))
 
 
-async def _work(wanted: Settings, *, until_stdin_ends: bool) -> None:
+async def _work(wanted: Settings, *, pid_file: Path | None, until_stdin_ends: bool) -> None:
     from controlplane.cli.serving import stopping_on_signals  # noqa: PLC0415  the help comes first
     from controlplane.wiring import open_parts, run_worker  # noqa: PLC0415
 
@@ -33,4 +40,12 @@ async def _work(wanted: Settings, *, until_stdin_ends: bool) -> None:
             loop = asyncio.get_running_loop()
             loop.add_reader(sys.stdin.fileno(), stopping.set)
         async with open_parts(wanted) as parts:
+            if pid_file is not None:
+                await asyncio.to_thread(_write_pid, pid_file)
             await run_worker(parts, stopping)
+
+
+def _write_pid(file: Path) -> None:
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft.write_text(f"{os.getpid()}\n", encoding="ascii")
+    draft.replace(file)

@@ -4,7 +4,7 @@ import contextlib
 import json
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -33,14 +33,38 @@ class Urls:
     app: str = field(repr=False)
 
 
-@contextmanager
-def embedded_server(folder: Folder, *, version: int, durable: bool) -> Iterator[str]:
-    """A PostgreSQL of our own in the folder; its superuser's URL."""
-    server = embedded.start(folder.postgres, version=version, durable=durable)
-    try:
-        yield server.superuser_url
-    finally:
-        embedded.stop(server)
+# Enters a server and yields an administrator's URL of it.
+Server = Callable[[Folder], AbstractContextManager[str]]
+
+
+def embedded_server(version: int) -> Server:
+    """A PostgreSQL of our own, kept in the folder."""
+
+    @contextmanager
+    def started(folder: Folder) -> Iterator[str]:
+        server = embedded.start(folder.postgres, version=version)
+        try:
+            yield server.superuser_url
+        finally:
+            embedded.stop(server)
+
+    return started
+
+
+def throwaway_server(version: int) -> Server:
+    """A fast PostgreSQL that is gone afterwards, however we end."""
+
+    @contextmanager
+    def started(_: Folder) -> Iterator[str]:
+        with embedded.throwaway(version) as server:
+            yield server.superuser_url
+
+    return started
+
+
+def given_server(admin_url: str) -> Server:
+    """A PostgreSQL that somebody else runs."""
+    return lambda _: contextlib.nullcontext(admin_url)
 
 
 @contextmanager
@@ -50,10 +74,10 @@ def prepared(admin_url: str, folder: Folder, *, fresh_name: Callable[[], str]) -
     A URL that names a database wants that one, any other gets `fresh_name()` the first time.
     Raises DatabaseUnavailable, and StartupError for a database that is another's.
     """
-    maintenance = _at(admin_url, "postgres")
+    maintenance = at_database(admin_url, "postgres")
     with contextlib.closing(_connected(maintenance)) as conn:
         try:
-            urls = _prepare(conn, maintenance, *_kept_logins(folder, admin_url, fresh_name))
+            urls = _prepare(conn, maintenance, *_keep_logins(folder, admin_url, fresh_name))
         except (psycopg.OperationalError, OperationalError) as error:
             raise DatabaseUnavailable(_one_line(error)) from error
         yield urls
@@ -71,7 +95,7 @@ def _prepare(conn: psycopg.Connection, maintenance: str, name: str, logins: Logi
     _refuse_foreign(conn, name, logins.owner.name)
     create_logins(maintenance, logins)
     create_database(maintenance, name, logins)
-    return _migrated(_at(maintenance, name), logins)
+    return _migrated(at_database(maintenance, name), logins)
 
 
 def _one_line(error: Exception) -> str:
@@ -90,19 +114,28 @@ def _migrated(superuser: str, logins: Logins) -> Urls:
     return urls
 
 
-def _kept_logins(
-    folder: Folder, admin_url: str, fresh_name: Callable[[], str]
-) -> tuple[str, Logins]:
-    """The database's name and its logins, kept in the folder from the first start on."""
-    if not folder.logins.exists():
-        asked = unquote(urlsplit(admin_url).path.lstrip("/"))
-        name = fresh_name() if asked in _MAINTENANCE else asked
-        made = Logins.named(name)
-        roles = {role: vars(getattr(made, role)) for role in ("owner", "control", "app")}
-        write_json(folder.logins, {"database": name, **roles})
-    kept = json.loads(folder.logins.read_text(encoding="utf-8"))
+def kept_logins(folder: Folder) -> tuple[str, Logins] | None:
+    """The database's name and its logins as kept in the folder; None before the first start."""
+    try:
+        kept = json.loads(folder.logins.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
     name = kept.pop("database")
     return name, Logins(**{role: Login(**login) for role, login in kept.items()})
+
+
+def _keep_logins(
+    folder: Folder, admin_url: str, fresh_name: Callable[[], str]
+) -> tuple[str, Logins]:
+    kept = kept_logins(folder)
+    if kept is not None:
+        return kept
+    asked = unquote(urlsplit(admin_url).path.lstrip("/"))
+    name = fresh_name() if asked in _MAINTENANCE else asked
+    made = Logins.named(name)
+    roles = {role: vars(getattr(made, role)) for role in ("owner", "control", "app")}
+    write_json(folder.logins, {"database": name, **roles})
+    return name, made
 
 
 def _refuse_foreign(conn: psycopg.Connection, name: str, owner: str) -> None:
@@ -124,7 +157,8 @@ def _lock(conn: psycopg.Connection, name: str) -> None:
         raise StartupError(f"Another 'controlplane dev' uses the database '{name}'; stop it first.")
 
 
-def _at(url: str, database: str) -> str:
+def at_database(url: str, database: str) -> str:
+    """The same server and login, another database."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
 
 

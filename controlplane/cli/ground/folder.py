@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,10 @@ class Folder:
     @property
     def outbox(self) -> Path:
         return self.path / "outbox"
+
+    @property
+    def settings(self) -> Path:
+        return self.path / "settings.env"
 
     @property
     def worker_pid(self) -> Path:
@@ -69,11 +74,21 @@ def _take(lock: int, path: Path) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write the file whole or not at all, readable by its owner alone, for it holds secrets."""
+    write_secret(path, f"{json.dumps(content, indent=2)}\n")
+
+
+def write_settings(path: Path, variables: Mapping[str, str]) -> None:
+    """Write the variables so that a shell can read them: `set -a; . settings.env`."""
+    lines = [f"{name}={shlex.quote(value)}\n" for name, value in sorted(variables.items())]
+    write_secret(path, "".join(lines))
+
+
+def write_secret(path: Path, content: str) -> None:
+    """Write the file whole or not at all, readable by its owner alone."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     with open(draft, "x", encoding="utf-8", opener=_private) as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)

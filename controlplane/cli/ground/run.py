@@ -12,9 +12,9 @@ from typing import IO, Any
 from controlplane import settings
 from controlplane.cli import serving
 from controlplane.cli.ground import database, environment, first_admin
-from controlplane.cli.ground.database import Urls
-from controlplane.cli.ground.folder import Folder, held
-from controlplane.cli.ground.worker_process import supervised
+from controlplane.cli.ground.database import Server, Urls
+from controlplane.cli.ground.folder import Folder, held, write_settings
+from controlplane.cli.ground.worker_process import supervised, working
 from controlplane.settings import Settings
 from controlplane.web.app import create_app
 from controlplane.wiring import Parts, open_parts
@@ -28,13 +28,11 @@ class StoppedEarly(Exception):  # noqa: N818  not an error: somebody asked for i
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be run. `port` 0 takes a free one; `admin_url` is of a server of the user's."""
+    """What is to be run. `port` 0 takes a free one; `given` are settings chosen outside."""
 
     data_dir: Path
     port: int
-    version: int = 18
-    durable: bool = True
-    admin_url: str | None = field(default=None, repr=False)
+    server: Server
     database_name: Callable[[], str] = database.dev_name
     given: Mapping[str, str] = field(default_factory=dict, repr=False)
     log_to: IO[str] | None = None
@@ -54,9 +52,7 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(
-    wish: Wish, stopping: asyncio.Event, *, tell: Callable[[str], None]
-) -> AsyncIterator[Running]:
+async def running(wish: Wish, stopping: asyncio.Event) -> AsyncIterator[Running]:
     """Start everything, in order; stop it in reverse order at the end.
 
     Sets `stopping` if the API ends by itself. Raises StartupErrors, and StoppedEarly when
@@ -67,22 +63,17 @@ async def running(
         folder = await enter(held(wish.data_dir))
         stack.enter_context(_gone_at_both_ends(wish.ready_file))
         bound = stack.enter_context(contextlib.closing(serving.listening(_HOST, wish.port)))
-        admin_url = wish.admin_url
-        if admin_url is None:
-            tell(f"Starting PostgreSQL {wish.version} …")
-            admin_url = await enter(
-                database.embedded_server(folder, version=wish.version, durable=wish.durable)
-            )
-        tell("Preparing the database …")
+        admin_url = await enter(wish.server(folder))
         urls = await enter(database.prepared(admin_url, folder, fresh_name=wish.database_name))
         port = bound.getsockname()[1]
         values = environment.variables(urls, folder, port=port, given=wish.given)
-        tell("Starting worker and API …")
+        write_settings(folder.settings, values)
         await stack.enter_async_context(supervised(values, folder.worker_pid, log_to=wish.log_to))
         wanted = settings.load(values)
         parts = await stack.enter_async_context(open_parts(wanted))
         token = await first_admin.fresh_token(parts.owner)
         await stack.enter_async_context(_served(create_app(parts), bound, stopping))
+        await working(folder.worker_pid)
         _check(stopping)
         yield Running(folder, urls, wanted, parts, f"http://{_HOST}:{port}", token)
 

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import structlog
 
+from controlplane.errors import StartupError
 from controlplane.settings import child_environment
 
 log = structlog.get_logger()
@@ -17,6 +18,7 @@ log = structlog.get_logger()
 _COMMAND = ("-m", "controlplane", "worker", "--until-stdin-ends")
 # Longer than a worker gives its running steps.
 _PATIENCE_S = 15
+_START_PATIENCE_S = 120
 _PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 # One that lived this long did not die of its start.
@@ -27,7 +29,11 @@ _SETTLED_S = 10
 async def supervised(
     variables: Mapping[str, str], pid_file: Path, *, log_to: IO[str] | None
 ) -> AsyncIterator[None]:
-    """A worker runs, and runs again; `pid_file` holds its process id. At the end it is stopped."""
+    """A worker runs, and runs again. At the end it is stopped.
+
+    `pid_file` holds its process id from when it works on.
+    """
+    await asyncio.to_thread(pid_file.unlink, missing_ok=True)
     stopping = asyncio.Event()
     worker = _Worker(variables, pid_file, log_to)
     watching = asyncio.create_task(worker.keep_running(stopping))
@@ -62,17 +68,24 @@ class _Worker:
 
     async def _start(self) -> asyncio.subprocess.Process:
         # Its standard input is what tells it that we are gone, should we be killed.
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             sys.executable,
             *_COMMAND,
+            f"--pid-file={self.pid_file}",
             stdin=asyncio.subprocess.PIPE,
             stderr=self.log_to,
             env=child_environment(self.variables),
         )
-        draft = self.pid_file.with_suffix(".new")
-        draft.write_text(f"{process.pid}\n", encoding="ascii")
-        draft.replace(self.pid_file)
-        return process
+
+
+async def working(pid_file: Path) -> None:
+    """Wait until the worker works. Raises StartupError when that takes too long."""
+    try:
+        async with asyncio.timeout(_START_PATIENCE_S):
+            while not await asyncio.to_thread(pid_file.exists):  # noqa: ASYNC110  another process
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise StartupError("The worker does not start; its log says why.") from None
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

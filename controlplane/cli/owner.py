@@ -1,0 +1,29 @@
+"""Commands that work in the database itself, as the owner: before there is a token, or an API."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controlplane import settings
+from controlplane.errors import DatabaseUnavailable, StartupError
+from controlplane.wiring import open_owner
+
+
+@contextlib.asynccontextmanager
+async def transaction() -> AsyncIterator[AsyncConnection]:
+    """A transaction of the owner's, committed at the end. Raises StartupErrors."""
+    engine = open_owner(settings.load())
+    try:
+        async with engine.begin() as conn:
+            yield conn
+    except OperationalError as error:
+        first = str(error.orig).strip().splitlines()[0]
+        raise DatabaseUnavailable(f"PostgreSQL cannot be reached: {first}") from error
+    except ProgrammingError as error:
+        raise StartupError(
+            "The database has no public schema of this release; run 'controlplane migrate' first."
+        ) from error
+    finally:
+        await engine.dispose()

@@ -1,0 +1,49 @@
+"""`controlplane token …`"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from controlplane.cli.output import tell
+
+
+@click.group("token")
+def command() -> None:
+    """API tokens of global admins."""
+
+
+@command.command("create")
+@click.option("--email", required=True, help="Whose.")
+@click.option("--name", required=True, help="What for, so that it can be told from others.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(["read", "write"]),
+    help="May be given twice; both where it is left out.",
+)
+@click.option("--expires-days", type=click.IntRange(1, 3650), help="Never where it is left out.")
+def create(*, email: str, name: str, scopes: tuple[str, ...], expires_days: int | None) -> None:
+    """Make a token and print it, this once: only its hash is kept.
+
+    \b
+    controlplane token create --email ops@example.com --name laptop > token
+    """
+    expires_at = expires_days and datetime.now(UTC) + timedelta(days=expires_days)
+    click.echo(asyncio.run(_create(email, name, scopes, expires_at or None)))
+    tell("It is not shown again.")
+
+
+async def _create(
+    email: str, name: str, scopes: tuple[str, ...], expires_at: datetime | None
+) -> str:
+    from controlplane.cli import owner  # noqa: PLC0415  the help must not wait for SQLAlchemy
+    from controlplane.store import admins  # noqa: PLC0415
+    from controlplane.store.admins import Scope  # noqa: PLC0415
+
+    wanted = frozenset(Scope(scope) for scope in scopes) or frozenset(Scope)
+    async with owner.transaction() as conn:
+        return await admins.add_token(
+            conn, email=email, name=name, scopes=wanted, expires_at=expires_at
+        )
