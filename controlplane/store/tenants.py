@@ -105,8 +105,10 @@ def tenant_of(row: Row[Any]) -> Tenant:
 
 async def set_state(conn: AsyncConnection, tenant_id: UUID, state: TenantState) -> None:
     """The database refuses a transition that the state machine does not have."""
-    deleted_at = func.clock_timestamp() if state is TenantState.DELETED else None
-    await _change(conn, tenant_id, state=state, deleted_at=deleted_at)
+    # A restored tenant was never deleted; a purged one stays so.
+    dates = {TenantState.DELETED: func.clock_timestamp(), TenantState.ACTIVE: None}
+    date = {"deleted_at": dates[state]} if state in dates else {}
+    await _change(conn, tenant_id, state=state, **date)
 
 
 async def set_revision(conn: AsyncConnection, tenant_id: UUID, revision: str | None) -> None:
