@@ -78,6 +78,7 @@ def _compile(template: Template, start: frozenset[str]) -> Script:
     from controlplane.tenancy import environment  # noqa: PLC0415  Alembic takes 0.8 s to import
     from controlplane.tenancy.revisions import Target  # noqa: PLC0415  as above
 
+    template.unchanged()
     scripts = environment.revisions(template)
     tape = _Tape()
     environment.render(

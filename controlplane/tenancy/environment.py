@@ -30,6 +30,24 @@ Heads = tuple[str, ...]
 Steps = Callable[[Heads, MigrationContext], list[RevisionStep]]
 
 
+# What a revision's own Python may raise, and Alembic about it.
+FAULTS = (
+    ArithmeticError,
+    AttributeError,
+    CommandError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SQLAlchemyError,
+    SyntaxError,
+    TypeError,
+    UserWarning,
+    ValueError,
+)
+
+
 class Tape(Protocol):
     """Takes what Alembic writes: after `begin(revision)`, that revision's statements."""
 
@@ -45,8 +63,8 @@ def revisions(template: Template) -> ScriptDirectory:
         with RUNNING:
             for folder in template.versions:
                 _single_head(scripts, folder)
-    except (CommandError, SyntaxError, ImportError, AttributeError, NameError) as error:
-        raise TemplateInvalid(f"A revision cannot be read: {error}.") from error
+    except FAULTS as error:
+        raise TemplateInvalid(f"The revisions cannot be read: {error!r}.") from error
     return scripts
 
 
@@ -153,18 +171,9 @@ def _offline(step: RevisionStep, tape: Tape, *, fresh: bool) -> RevisionStep:
 def _named(revision: str) -> Iterator[None]:
     try:
         yield
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        NameError,
-        TypeError,
-        ValueError,
-        CommandError,
-        SQLAlchemyError,
-    ) as error:
+    except FAULTS as error:
         raise TemplateInvalid(
-            f"Revision {revision} cannot be rendered offline: {error}. A revision that must read "
+            f"Revision {revision} cannot be rendered offline: {error!r}. A revision that must read "
             "rows says `online = True` and changes rows only."
         ) from error
 

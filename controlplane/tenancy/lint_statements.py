@@ -15,7 +15,7 @@ _REACHES_OUT = (
 )
 
 # Patterns see the statement on one line, literals emptied; they ignore case.
-_RULES: list[tuple[str, Rule]] = [
+RULES: list[tuple[str, Rule]] = [
     (
         r"^CREATE (TYPE|DOMAIN)\b",
         Rule(
@@ -99,7 +99,7 @@ _RULES: list[tuple[str, Rule]] = [
         ),
     ),
 ]
-_COMPILED = [(re.compile(pattern, re.IGNORECASE), rule) for pattern, rule in _RULES]
+_COMPILED = [(re.compile(pattern, re.IGNORECASE), rule) for pattern, rule in RULES]
 
 _SEED = Rule(
     "seed",

@@ -13,8 +13,9 @@ _LEXEME = re.compile(
     | (?P<string>'(?:[^']|'')*')
     | (?P<name>"(?:[^"]|"")*")
     | (?P<dollar>(?<![\w$])(?P<tag>\$(?:[A-Za-z_]\w*)?\$).*?(?P=tag))
+    | (?P<open>(?<![\w$])(?:[eE]'|\$(?:[A-Za-z_]\w*)?\$)|['"])
     | (?P<end>;)
-    | (?P<other>.)
+    | (?P<other>[^;'"$eE/-]+|.)
     """,
     re.DOTALL | re.VERBOSE,
 )
@@ -48,7 +49,7 @@ def _lexemes(sql: str) -> Iterator[tuple[str, str]]:
         kind = match.lastgroup or "other"
         end = _end_of_block(sql, at) if kind == "block" else match.end()
         text = sql[at:end]
-        if kind == "other" and text in {"'", '"'}:
+        if kind == "open":
             raise ValueError(f"{text} at character {at} is not closed")
         yield ("dollar" if match["dollar"] else kind), text
         at = end

@@ -28,6 +28,11 @@ class Template:
     def versions(self) -> tuple[Path, Path]:
         return self.core / "versions", self.application / "versions"
 
+    def unchanged(self) -> None:
+        """Raises TemplateInvalid where the files are others than at `load`."""
+        if _digest(*self.folders) != self.digest:
+            raise TemplateInvalid("The tenant template's files changed; restart to use them.")
+
     def seeds(self) -> list[str]:
         """The seeds' single statements, the core's first."""
         return [statement for folder in self.folders for statement in _seed(folder)]

@@ -53,7 +53,7 @@ def revision(
     downgrade: str = 'raise NotImplementedError("rows cannot be told apart any more")',
     more: str = "",
 ) -> None:
-    (folder / "versions").mkdir(exist_ok=True)
+    (folder / "versions").mkdir(parents=True, exist_ok=True)
     content = _REVISION.format(
         name=name,
         down=down,
