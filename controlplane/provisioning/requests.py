@@ -103,8 +103,8 @@ async def cancel(conn: AsyncConnection, operation_id: UUID, *, actor: Actor) -> 
         raise InvalidState(f"The operation is {operation.state}; there is nothing to cancel.")
     if await _pivot_done(conn, operation_id):
         raise InvalidState("The operation has passed the point from which nothing is undone.")
-    await _set(conn, operation_id, cancel_requested_at=func.clock_timestamp())
-    return await _told(conn, operation, "cancel_requested", actor)
+    await _tell(conn, operation, "cancel_requested", actor)
+    return await _set(conn, operation_id, cancel_requested_at=func.clock_timestamp())
 
 
 async def resume(conn: AsyncConnection, operation_id: UUID, *, actor: Actor) -> OperationView:
@@ -120,8 +120,8 @@ async def resume(conn: AsyncConnection, operation_id: UUID, *, actor: Actor) -> 
         )
         .values(undo_attempt=0)
     )
-    await _set(conn, operation_id, state=state)
-    return await _told(conn, operation, "resumed", actor)
+    await _tell(conn, operation, "resumed", actor)
+    return await _set(conn, operation_id, state=state)
 
 
 async def abandon(
@@ -143,7 +143,9 @@ async def abandon(
     if not await _pivot_done(conn, operation_id):
         state = plan.rolled_back or TenantState(row.params["from_state"])
         await tenants.set_state(conn, operation.tenant_id, state)
-    await _set(
+    told = {"reason": reason, "comment": comment}
+    await _tell(conn, operation, "abandoned", actor, told)
+    return await _set(
         conn,
         operation_id,
         state=OperationState.ABANDONED,
@@ -152,7 +154,6 @@ async def abandon(
         abandon_comment=comment,
         abandoned_by=by,
     )
-    return await _told(conn, operation, "abandoned", actor, {"reason": reason, "comment": comment})
 
 
 async def _start(
@@ -211,21 +212,23 @@ async def _parked(conn: AsyncConnection, operation_id: UUID) -> OperationView:
     return operation
 
 
-async def _set(conn: AsyncConnection, operation_id: UUID, **values: Any) -> None:
+async def _set(conn: AsyncConnection, operation_id: UUID, **values: Any) -> OperationView:
     await conn.execute(
         update(table)
         .where(table.c.id == operation_id)
         .values(**values, run_at=func.clock_timestamp())
     )
+    await conn.execute(select(func.pg_notify(OPERATIONS_CHANNEL, str(operation_id))))
+    return await operations.get(conn, operation_id)
 
 
-async def _told(
+async def _tell(
     conn: AsyncConnection,
     operation: OperationView,
     event: str,
     actor: Actor,
     told: dict[str, Any] | None = None,
-) -> OperationView:
+) -> None:
     await operations.add_event(conn, operation.id, event, told or {})
     await audit.write(
         conn,
@@ -236,5 +239,3 @@ async def _told(
         before={"state": operation.state},
         after=told,
     )
-    await conn.execute(select(func.pg_notify(OPERATIONS_CHANNEL, str(operation.id))))
-    return await operations.get(conn, operation.id)

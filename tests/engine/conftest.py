@@ -1,12 +1,13 @@
 """Two tenants by default: a bystander is active before the test begins and unharmed after it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.database import Database
 from tests.engine.lab import Lab, open_lab
+from tests.engine.mortals import Zygote
 from tests.engine.world import assert_world, fingerprint
 
 
@@ -26,3 +27,10 @@ async def lab(empty_lab: Lab) -> AsyncIterator[Lab]:
     empty_lab.visited.clear()
     yield empty_lab
     assert await fingerprint(empty_lab, bystander) == before
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """Where workers that kill themselves come from."""
+    with Zygote() as made:
+        yield made

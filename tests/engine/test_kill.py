@@ -1,12 +1,5 @@
 """kill -9 of a real worker process at every boundary of every plan; another worker takes over."""
 
-import json
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.engine.lab import environment, open_lab
@@ -15,7 +8,6 @@ from tests.engine.world import assert_world, fingerprint
 
 pytestmark = [pytest.mark.anyio]
 
-ROOT = Path(__file__).parents[2]
 # The places that a step of each kind passes, forward and back (see provisioning/drive.py).
 LOCAL = ("before-begin", "after-fence", "after-effect", "before-commit", "after-commit")
 REMOTE = ("before-intent", "before-call", "after-call", "before-commit", "after-commit")
@@ -41,28 +33,6 @@ FORWARD = [
 ]
 
 
-@pytest.fixture(scope="session")
-def zygote() -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.engine.zygote"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        yield process
-        assert process.stdin is not None
-        process.stdin.close()
-
-
-def run_until_killed(zygote, variables: dict[str, str], place: str) -> None:
-    zygote.stdin.write(json.dumps({"environment": variables, "kill_at": place}) + "\n")
-    zygote.stdin.flush()
-    answer = json.loads(zygote.stdout.readline())
-    assert answer == {"signal": signal.SIGKILL}, f"{place} was not reached"
-
-
 @pytest.mark.parametrize(("scenario", "place"), FORWARD)
 async def test_a_worker_killed_at_any_boundary_leaves_nothing_doubled_and_nothing_half_done(
     database, tmp_path, zygote, scenario, place
@@ -73,7 +43,7 @@ async def test_a_worker_killed_at_any_boundary_leaves_nothing_doubled_and_nothin
         tenant_id = await scenario.prepare(lab)
         operation = await scenario.ask(lab, tenant_id)
 
-        run_until_killed(zygote, environment(database, tmp_path), place)
+        zygote.run_until_killed(environment(database, tmp_path), place)
         ended = await lab.settle(operation)
 
         assert ended.state == "succeeded"

@@ -1,0 +1,160 @@
+"""The outbox: at most one automatic mail, never in the way of an operation."""
+
+import hashlib
+import re
+
+import pytest
+
+from controlplane.domain.mail import DeliveryState
+from controlplane.errors import ProviderRefused, ProviderUnavailable, SendUncertain
+from controlplane.tenancy.scope import tenant_scope
+from controlplane_emails.memory import Fault
+from tests.engine.lab import environment, open_lab
+from tests.engine.world import assert_world
+
+pytestmark = [pytest.mark.anyio]
+
+
+async def accepted(lab, subdomain="acme"):
+    operation = await lab.settle(await lab.create(subdomain))
+    return operation.tenant_id
+
+
+async def mail_of(lab, tenant_id):
+    (row,) = await lab.sql(
+        "SELECT * FROM public.email_deliveries WHERE tenant_id = :id", id=tenant_id
+    )
+    return row
+
+
+async def tokens(lab, tenant_id):
+    async with lab.parts.owner.connect() as conn, tenant_scope(conn, tenant_id):
+        rows = await conn.exec_driver_sql(
+            "SELECT token_hash, revoked_at IS NULL AS live FROM secure_tokens ORDER BY created_at"
+        )
+        return [(bytes(row.token_hash), row.live) for row in rows]
+
+
+def link_in(message) -> str:
+    (link,) = set(re.findall(r"http\S+#token=[\w-]+", message.text))
+    return link
+
+
+async def test_the_welcome_mail_brings_a_link_whose_token_is_stored_as_a_hash_only(lab):
+    tenant_id = await lab.active("acme")
+
+    message = lab.sender.sent[-1]
+    link = link_in(message)
+    token = link.partition("#token=")[2]
+    assert link.startswith("https://acme.apps.test/")
+    assert message.to == "ada@acme.test"
+    assert await tokens(lab, tenant_id) == [(hashlib.sha256(token.encode()).digest(), True)]
+    everything = await lab.sql("SELECT e::text FROM public.email_deliveries e")
+    assert not any(token in row[0] for row in everything)
+    assert token not in repr(message)
+
+
+async def test_an_operation_ends_whatever_becomes_of_its_mail(lab):
+    lab.sender.faults.append(Fault(ProviderRefused("no such mailbox")))
+    tenant_id = await accepted(lab)
+
+    assert await lab.mailroom().deliver_one()
+
+    mail = await mail_of(lab, tenant_id)
+    assert (mail.state, mail.last_error["code"]) == ("failed", "provider_refused")
+    world = await assert_world(lab)
+    assert world.tenants[tenant_id].state == "active"
+    assert world.tenants[tenant_id].conditions["WelcomeSent"]["reason"] == "failed"
+
+
+async def test_a_mail_that_was_surely_not_taken_is_sent_later_with_a_new_token(lab):
+    lab.sender.faults.append(Fault(ProviderUnavailable("greylisted"), times=2))
+    tenant_id = await accepted(lab)
+    mailroom = lab.mailroom()
+
+    for _ in range(3):
+        assert await mailroom.deliver_one()
+
+    mail = await mail_of(lab, tenant_id)
+    assert (mail.state, mail.attempt) == ("sent", 3)
+    assert [live for _, live in await tokens(lab, tenant_id)] == [False, False, True]
+    assert len([m for m in lab.sender.sent if m.to == "ada@acme.test"]) == 1
+
+
+async def test_a_provider_that_asks_for_time_gets_it(lab):
+    lab.sender.faults.append(Fault(ProviderUnavailable("busy", retry_after=900)))
+    await accepted(lab)
+    mailroom = lab.mailroom()
+    mailroom.timing = type(mailroom.timing)()
+
+    assert await mailroom.deliver_one()
+    assert not await mailroom.deliver_one()
+    (row,) = await lab.sql(
+        "SELECT run_at > clock_timestamp() + interval '890 s' AS patient"
+        " FROM public.email_deliveries WHERE state = 'queued'"
+    )
+    assert row.patient
+
+
+@pytest.mark.parametrize("after_effect", [False, True])
+async def test_a_mail_that_may_have_been_taken_is_never_sent_again(lab, after_effect):
+    lab.sender.faults.append(Fault(SendUncertain("cut off"), after_effect=after_effect))
+    tenant_id = await accepted(lab)
+    mailroom = lab.mailroom()
+
+    assert await mailroom.deliver_one()
+    assert not await mailroom.deliver_one()
+    assert (await mail_of(lab, tenant_id)).state == DeliveryState.UNCERTAIN
+
+
+async def test_a_mail_is_given_up_after_its_day(lab):
+    tenant_id = await accepted(lab)
+    await lab.sql("UPDATE public.email_deliveries SET give_up_at = clock_timestamp()")
+
+    assert await lab.mailroom().deliver_one()
+    mail = await mail_of(lab, tenant_id)
+    assert (mail.state, mail.last_error["code"]) == ("failed", "gave_up")
+
+
+async def test_a_tenant_that_is_deleted_meanwhile_gets_no_mail(lab):
+    tenant_id = await accepted(lab)
+    before = len(lab.sender.sent)
+    await lab.settle(await lab.delete(tenant_id))
+
+    assert not await lab.mailroom().deliver_one()
+    assert (await mail_of(lab, tenant_id)).state == "failed"
+    assert len(lab.sender.sent) == before
+
+
+async def test_a_mail_that_cannot_be_rendered_ends_as_failed_and_not_the_loop(lab):
+    tenant_id = await accepted(lab)
+    mailroom = lab.mailroom()
+
+    def broken(*_args):
+        raise KeyError("a template's variable")
+
+    mailroom.render = broken
+    assert await mailroom.deliver_one()
+    assert (await mail_of(lab, tenant_id)).state == "failed"
+    assert await tokens(lab, tenant_id) == [], "its token was rolled back with it"
+
+
+@pytest.mark.parametrize(("place", "files"), [("mail:after-intent", 0), ("mail:after-send", 1)])
+async def test_a_sender_killed_between_intent_and_result_leaves_an_uncertain_mail(
+    database,
+    tmp_path,
+    zygote,
+    place,
+    files,
+):
+    async with open_lab(database, tmp_path, real_files=True) as lab:
+        tenant_id = await accepted(lab)
+        zygote.run_until_killed(environment(database, tmp_path), place)
+        await lab.sql("UPDATE public.email_deliveries SET lease_expires_at = clock_timestamp()")
+
+        assert await lab.mailroom().deliver_one()
+        assert not await lab.mailroom().deliver_one()
+
+        assert (await mail_of(lab, tenant_id)).state == "uncertain"
+        assert len(list((tmp_path / "outbox").glob("*.eml"))) == files
+        await assert_world(lab)
