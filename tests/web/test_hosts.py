@@ -47,7 +47,6 @@ async def test_a_tenant_whose_schema_is_gone_is_not_served_from_elsewhere(site: 
         answer = await client.get("/api/tenant/info", headers={"host": host})
         admin = await client.get(TENANTS, headers={"host": host})
     assert (answer.status_code, answer.json()["code"]) == (503, "tenant_schema_missing")
-    assert tenant["schema_name"] not in answer.headers.values()
     assert (admin.status_code, admin.json()["code"]) == (404, "not_found")
 
 
@@ -76,7 +75,7 @@ async def test_the_admin_api_is_on_every_host_but_the_tenants(
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/api/app/info"])
-@pytest.mark.parametrize("host", [f"nobody.{BASE}", BASE, "10.0.0.1", "a b"])
+@pytest.mark.parametrize("host", [f"nobody.{BASE}", BASE, "10.0.0.1"])
 async def test_probes_are_answered_on_any_host(site: Site, path: str, host: str) -> None:
     async with site.client(None) as client:
         answer = await client.get(path, headers={"host": host})
