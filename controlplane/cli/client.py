@@ -41,7 +41,8 @@ class ApiRefused(CommandFailed):
 
 def _one_line(status: int, problem: Mapping[str, Any]) -> str:
     told = str(problem.get("detail") or problem.get("title") or "The API gave no reason.")
-    where = [str(fault["pointer"]) for fault in problem.get("errors", ())]
+    pointers = [str(fault["pointer"]) for fault in problem.get("errors", ())]
+    where = [pointer for pointer in pointers if pointer not in told]
     return f"{told} [{', '.join([str(problem.get('code', status)), *where])}]"
 
 

@@ -55,3 +55,8 @@ def exit_code_of(error: ControlPlaneError) -> Exit:
             return Exit.NOT_AUTHORISED
         case _:
             return Exit.FAILED
+
+
+def message_of(error: ControlPlaneError) -> str:
+    """The message with its stable code; a command's own failure has none worth looking up."""
+    return str(error) if isinstance(error, CommandFailed) else f"{error} [{error.code}]"

@@ -10,6 +10,7 @@ from controlplane.cli.client import OPERATIONS, open_api
 from controlplane.cli.output import (
     Output,
     age,
+    one_of,
     output_option,
     print_fields,
     print_json,
@@ -33,7 +34,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--tenant", help="Only those of this tenant, by subdomain or id.")
-@click.option("--state", type=click.Choice(list(OperationState)), help="Only those in this state.")
+@click.option("--state", type=one_of(OperationState), help="Only those in this state.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
 @output_option
 def list_(*, tenant: str | None, state: str | None, limit: int, output: Output) -> None:

@@ -8,14 +8,14 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# Whoever reads from a pipe wants whole lines.
-_ENDLESS = 100_000
+_GAP = "  "
+_NARROWEST = 6
 _COLOURS = {
     **dict.fromkeys(["active", "succeeded", "done", "yes"], "green"),
     **dict.fromkeys(["failed", "parked", "abandoned", "no"], "red"),
@@ -29,13 +29,19 @@ class Output(StrEnum):
     JSON = "json"
 
 
+def one_of(values: type[StrEnum]) -> click.Choice[str]:
+    """A choice of the values; click's own choice of an enum is one of its names."""
+    return click.Choice([member.value for member in values])
+
+
 def output_option(command: Command) -> Command:
     """Gives a command the option `--output`."""
     option = click.option(
         "-o",
         "--output",
-        type=click.Choice(list(Output)),
-        default=Output.TABLE,
+        type=one_of(Output),
+        callback=lambda _context, _parameter, value: Output(value),
+        default="table",
         show_default=True,
         help="For people or for programs.",
     )
@@ -52,21 +58,37 @@ def print_table(
 ) -> None:
     """One row per thing. On a terminal the column `shrinks` gives way; no other is ever cut."""
     console = _console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        if column == shrinks:
-            table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=6)
-        else:
-            table.add_column(column, no_wrap=True, overflow="ignore")
+    widths = _widths(columns, rows, shrinks, console.width if console.is_terminal else None)
+    console.print(_line(columns, widths, heading=True), soft_wrap=True)
     for row in rows:
-        table.add_row(*(styled(cell) for cell in row))
-    console.print(table)
+        console.print(_line(row, widths), soft_wrap=True)
+
+
+def _widths(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], shrinks: str, room: int | None
+) -> list[int]:
+    widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
+    if room is not None and shrinks:
+        place = columns.index(shrinks)
+        excess = sum(widths) + len(_GAP) * (len(widths) - 1) - room
+        widths[place] = max(widths[place] - max(excess, 0), min(widths[place], _NARROWEST))
+    return widths
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], *, heading: bool = False) -> Text:
+    line = Text()
+    for cell, width in zip(cells, widths, strict=True):
+        part = Text(cell, "bold") if heading else styled(cell)
+        part.truncate(width, overflow="ellipsis", pad=True)
+        line.append_text(part).append(_GAP)
+    line.rstrip()
+    return line
 
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     """One thing, a field a line."""
     console = _console()
-    width = max(len(name) for name, _ in fields) + 2
+    width = max(len(name) for name, _ in fields) + len(_GAP)
     for name, value in fields:
         console.print(Text(name.ljust(width), "bold") + styled(value), soft_wrap=True)
 
@@ -77,10 +99,7 @@ def styled(cell: str) -> Text:
 
 
 def _console() -> Console:
-    console = Console(file=sys.stdout, highlight=False)
-    if not console.is_terminal:
-        console.width = _ENDLESS
-    return console
+    return Console(file=sys.stdout, highlight=False)
 
 
 def tell(message: str) -> None:

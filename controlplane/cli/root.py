@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from controlplane import __version__
-from controlplane.cli.exits import MEANINGS, Exit, exit_code_of
+from controlplane.cli.exits import MEANINGS, Exit, exit_code_of, message_of
 from controlplane.errors import ControlPlaneError
 
 # Name: what the list of commands says. The module is controlplane.cli.<name>, its command `command`.
@@ -97,7 +97,7 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except ControlPlaneError as error:
-        _complain(error, str(error), debug=debug)
+        _complain(error, message_of(error), debug=debug)
         return exit_code_of(error)
     except Exception as error:  # noqa: BLE001  the last resort of the process
         _complain(error, _chain(error), debug=debug)

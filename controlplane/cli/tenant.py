@@ -10,6 +10,7 @@ from controlplane.cli.client import TENANTS, Api, open_api
 from controlplane.cli.output import (
     Output,
     age,
+    one_of,
     output_option,
     print_fields,
     print_json,
@@ -49,12 +50,12 @@ def command() -> None:
     """
 
 
-@command.command("create")
+@command.command("create", short_help="Create a tenant, or nothing at all.")
 @click.argument("name")
 @click.option("--subdomain", required=True, help="3 to 63 letters, digits or hyphens.")
 @click.option("--admin-email", required=True, help="Gets the welcome mail.")
 @click.option("--admin-name", help="How the welcome mail greets.")
-@click.option("--tier", type=click.Choice(list(Tier)), help="Default: starter.")
+@click.option("--tier", type=one_of(Tier), help="Default: starter.")
 @_wait
 @_timeout
 @_dry_run
@@ -114,8 +115,8 @@ def _brief(tenant: Json, operation: Json) -> list[tuple[str, str]]:
 
 
 @command.command("list")
-@click.option("--state", type=click.Choice(list(TenantState)), help="Only those in this state.")
-@click.option("--tier", type=click.Choice(list(Tier)), help="Only those of this tier.")
+@click.option("--state", type=one_of(TenantState), help="Only those in this state.")
+@click.option("--tier", type=one_of(Tier), help="Only those of this tier.")
 @click.option("--search", metavar="TEXT", help="Only those with this in name or subdomain.")
 @click.option("--include-deleted", is_flag=True, help="Deleted and purged ones too.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
@@ -189,7 +190,7 @@ def _show_parts(tenant: Json) -> None:
         print_table(("OPERATION", "STATE", "AGE", "ID"), done)
 
 
-@command.command("delete")
+@command.command("delete", short_help="Take a tenant off the air; its rows are kept.")
 @click.argument("tenant")
 @click.option("--confirm", metavar="TENANT", help="The same again, so that it is meant.")
 @_wait
