@@ -7,8 +7,9 @@ import pytest
 from controlplane.errors import InvalidState, OperationInProgress, SubdomainTaken
 from controlplane.provisioning import requests
 from controlplane.provisioning.plans import PROVISION
+from controlplane.store.operations import OperationView
 from tests.engine.faults import Failure
-from tests.engine.lab import ACTOR
+from tests.engine.lab import ACTOR, Lab
 from tests.engine.test_kill import LOCAL, REMOTE
 from tests.engine.world import assert_world
 
@@ -31,7 +32,7 @@ async def cancel(lab, operation):
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_cancel_at_any_boundary_has_exactly_one_outcome(lab, place):
     operation = await lab.create("acme")
-    asked = []
+    asked: list[asyncio.Task[bool]] = []
 
     async def cancel_here(here):
         if here == place and not asked:
@@ -49,7 +50,7 @@ async def test_a_cancel_at_any_boundary_has_exactly_one_outcome(lab, place):
     await assert_world(lab)
 
 
-async def _ask(lab, operation) -> bool:
+async def _ask(lab: Lab, operation: OperationView) -> bool:
     try:
         await cancel(lab, operation)
     except InvalidState:

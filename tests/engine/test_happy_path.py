@@ -2,13 +2,14 @@
 
 import pytest
 
+from controlplane.store.operations import OperationView
 from tests.engine.lab import Lab
 from tests.engine.world import assert_world
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
 
 
-async def events(lab: Lab, operation):
+async def events(lab: Lab, operation: OperationView) -> list[str]:
     rows = await lab.sql(
         "SELECT step, type FROM public.operation_events WHERE operation_id = :id ORDER BY seq",
         id=operation.id,

@@ -5,6 +5,7 @@ import pytest
 from controlplane.domain.operations import Action
 from controlplane.errors import Permanent, Transient
 from controlplane.provisioning import requests
+from controlplane.store.operations import OperationView
 from tests.engine.faults import Failure, Repeated, ThereAndBack
 from tests.engine.lab import ACTOR, Lab
 from tests.engine.plans_under_test import SCENARIOS, Scenario
@@ -27,11 +28,11 @@ def method_of(scenario: Scenario, name: str, *, undo: bool = False) -> str:
     return str(action.undo if undo else action)
 
 
-async def state_of(lab: Lab, operation) -> str:
+async def state_of(lab: Lab, operation: OperationView) -> str:
     (row,) = await lab.sql(
         "SELECT state FROM public.tenants WHERE id = :id", id=operation.tenant_id
     )
-    return row.state
+    return str(row.state)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)

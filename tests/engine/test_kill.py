@@ -2,6 +2,7 @@
 
 import pytest
 
+from controlplane.domain.operations import Plan
 from tests.engine.lab import environment, open_lab
 from tests.engine.plans_under_test import SCENARIOS
 from tests.engine.world import assert_world, fingerprint
@@ -14,7 +15,7 @@ REMOTE = ("before-intent", "before-call", "after-call", "before-commit", "after-
 ENDING = ("before-finish", "before-finish-commit", "after-finish")
 
 
-def places(plan, kind: str) -> list[str]:
+def places(plan: Plan, kind: str) -> list[str]:
     steps = plan.steps if kind == "step" else plan.steps[: plan.pivot]
     return [
         f"{kind}:{step.name}:{place}"

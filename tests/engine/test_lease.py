@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -13,6 +14,7 @@ from controlplane.provisioning import journal
 from controlplane.provisioning.drive import Drive
 from controlplane.provisioning.leases import Heartbeat, Timing
 from controlplane.provisioning.plans import PROVISION
+from tests.engine.lab import Lab
 from tests.engine.world import assert_world
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
@@ -226,7 +228,7 @@ async def test_four_workers_share_twelve_operations_and_none_is_driven_twice(lab
     assert [row.epoch for row in rows] == [1]
 
 
-async def until(lab, condition: str, operation_id) -> None:
+async def until(lab: Lab, condition: str, operation_id: UUID) -> None:
     """Wait for a condition of the operation's row."""
     query = text(f"SELECT {condition} FROM public.operations WHERE id = :id")  # noqa: S608  literal
     async with asyncio.timeout(30):

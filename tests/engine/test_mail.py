@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from controlplane.domain.mail import DeliveryState
+from controlplane.domain.mail import DeliveryState, Message
 from controlplane.errors import ProviderRefused, ProviderUnavailable, SendUncertain
 from controlplane.tenancy.scope import tenant_scope
 from controlplane_emails.memory import Fault
@@ -35,7 +35,8 @@ async def tokens(lab, tenant_id):
         return [(bytes(row.token_hash), row.live) for row in rows]
 
 
-def link_in(message) -> str:
+def link_in(message: Message) -> str:
+    link: str
     (link,) = set(re.findall(r"http\S+#token=[\w-]+", message.text))
     return link
 

@@ -9,6 +9,7 @@ from controlplane.errors import Permanent, ProviderUnavailable
 from controlplane.provisioning import requests
 from controlplane.provisioning.reaper import Reaper
 from controlplane.provisioning.step import Target
+from controlplane.store import tenants
 from controlplane.tenancy.drop import drop
 from controlplane_dns.memory import Fault
 from tests.engine.faults import Failure
@@ -24,7 +25,7 @@ async def test_a_foreign_record_stops_the_provisioning_and_stays(lab):
     ended = await lab.settle(await lab.create("acme"))
 
     assert ended.state == "failed"
-    assert (ended.error["code"], ended.error["step"]) == ("dns_conflict", "dns")
+    assert ended.error == {**(ended.error or {}), "code": "dns_conflict", "step": "dns"}
     assert lab.dns.foreign == {"acme": "198.51.100.9"}
     await assert_world(lab)
 
@@ -67,6 +68,7 @@ async def test_two_installations_on_one_cluster_and_in_one_zone_leave_each_other
         taken = await ours.settle(await ours.create("globex"))
         await ours.settle(await ours.delete(acme))
 
+        assert taken.error is not None
         assert taken.error["code"] == "dns_conflict"
         assert await fingerprint(theirs, globex) == before
         world, other = await assert_world(ours), await assert_world(theirs)
@@ -83,17 +85,19 @@ async def test_what_carries_another_installations_mark_is_not_dropped(lab, other
         row = conn.execute(
             "SELECT obj_description(%s::regnamespace, 'pg_namespace')", [name]
         ).fetchone()
+        target = await _target(lab, acme)
         mark_as(conn, name, theirs)
 
         async with lab.parts.owner.begin() as tx:
-            assert not await lab.steps["schema"].observe(tx, _target(lab, acme))
-            await lab.steps["schema"].absent(tx, _target(lab, acme))
+            assert not await lab.steps["schema"].observe(tx, target)
+            await lab.steps["schema"].absent(tx, target)
             await tx.rollback()
         async with lab.parts.owner.begin() as tx:
             await drop(tx, tenant_id=acme, mark=Mark(lab.parts.installation, acme, acme))
 
         found = "SELECT 1 FROM pg_namespace n JOIN pg_roles r ON rolname = nspname AND nspname = %s"
         assert conn.execute(found, [name]).fetchone() == (1,)
+        assert row is not None
         mark_as(conn, name, row[0])
 
 
@@ -105,11 +109,10 @@ def mark_as(conn, name, mark):
         conn.execute(comment)
 
 
-def _target(lab, tenant_id):
-    class Known:
-        id = tenant_id
-
-    return Target(Known(), Mark(lab.parts.installation, tenant_id, tenant_id), {}, None)
+async def _target(lab, tenant_id):
+    async with lab.parts.owner.connect() as conn:
+        tenant = await tenants.get(conn, tenant_id)
+    return Target(tenant, Mark(lab.parts.installation, tenant_id, tenant_id), {}, None)
 
 
 async def test_dns_that_is_down_during_rollback_is_healed_by_the_sweep_without_an_operator(lab):

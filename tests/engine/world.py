@@ -212,7 +212,7 @@ async def _assert_nothing_leaked(lab: Lab) -> None:
     assert names == []
 
 
-_WHOLE_ROW = literal_column("t::text").label("row")
+_WHOLE_ROW: Any = literal_column("t::text").label("row")
 
 
 def _table(name: str) -> Any:

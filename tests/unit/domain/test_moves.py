@@ -1,6 +1,7 @@
 """The next move, enumerated over every journal that a small plan can have."""
 
 from itertools import product
+from uuid import UUID
 
 import pytest
 
@@ -38,8 +39,8 @@ FLAGS = list(product((False, True), repeat=2))
 def operation(state, steps=(StepState.PENDING,) * 4, *, cancel=False, overdue=False, error=None):
     records = tuple(StepRecord(p.name, s) for p, s in zip(PLAN.steps, steps, strict=True))
     return Operation(
-        id=None,
-        tenant_id=None,
+        id=UUID(int=1),
+        tenant_id=UUID(int=2),
         plan=PLAN,
         params={},
         state=state,
