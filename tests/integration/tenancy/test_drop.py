@@ -8,6 +8,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from controlplane.domain.naming import schema_name
+from controlplane.errors import SchemaConflict
 from controlplane.tenancy.drop import drop
 from tests.integration.tenancy.places import plain
 
@@ -45,12 +46,8 @@ async def test_a_schema_without_a_mark_stays(place, template):
     with place.superuser() as connection:
         name = Identifier(schema_name(tenant_id))
         connection.execute(SQL("COMMENT ON SCHEMA {} IS NULL").format(name))
-    await _drop_and_keep_schema(place, tenant_id)
-
-
-async def _drop_and_keep_schema(place, tenant_id):
-    """The role is ours still, but the schema that is not uses it: nothing may go by halves."""
-    with pytest.raises(Exception, match="cannot be dropped"):
+    # The role is ours still, but the schema uses it: nothing may go by halves.
+    with pytest.raises(SchemaConflict, match="privileges for schema"):
         await _drop(place, tenant_id)
     assert place.names(tenant_id) == (True, True)
 
