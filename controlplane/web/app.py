@@ -12,13 +12,14 @@ from litestar.types import ControllerRouterHandler
 from controlplane import __version__
 from controlplane.web import tenant
 from controlplane.web.api import operations, system, tenants
-from controlplane.web.api.parameters import no_unknown_parameters
+from controlplane.web.api.parameters import sound_parameters
 from controlplane.web.asgi import ASGIApp, templated
 from controlplane.web.auth import admins_only
 from controlplane.web.dispatch import HostDispatch
 from controlplane.web.hub import Hub
 from controlplane.web.limits import BodyLimit
 from controlplane.web.openapi import BEARER, document
+from controlplane.web.options import answering_options
 from controlplane.web.outer import Outer
 from controlplane.web.problems import handlers as exception_handlers
 from controlplane.web.request import ApiRequest
@@ -26,7 +27,7 @@ from controlplane.wiring import Parts
 
 admin_router = Router(
     path="/api/admin",
-    guards=[admins_only, no_unknown_parameters],
+    guards=[admins_only, sound_parameters],
     security=BEARER,
     route_handlers=[tenants.router, operations.router],
 )
@@ -80,4 +81,4 @@ def _admin_app(parts: Parts) -> ASGIApp:
         lifespan=[lifespan],
         state=State({"parts": parts, "hub": hub}),
     )
-    return templated(app)
+    return answering_options(templated(app))

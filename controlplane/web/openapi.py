@@ -123,7 +123,7 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 def _describe_stream(content: dict[str, Any]) -> None:
     if "text/event-stream" in content:
         example = 'id: 1\nevent: accepted\ndata: {"seq": 1, "type": "accepted"}\n\n'
-        content["text/event-stream"] = {"schema": {"type": "string"}, "example": example}
+        content["text/event-stream"]["example"] = example
 
 
 def _complete_body(content: dict[str, Any], schema: dict[str, Any]) -> None:

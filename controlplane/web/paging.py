@@ -1,9 +1,8 @@
 """Pages by key: a cursor says behind which row the next page begins. Pure."""
 
-import base64
-import binascii
+import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 from uuid import UUID
 
@@ -11,6 +10,11 @@ from controlplane.errors import FieldFault, ValidationFailed
 
 LARGEST = 100
 USUAL = 20
+# Whatever fits this can be decoded: 14 digits end in the year 4253.
+CURSOR_PATTERN = "^[0-9a-f]{46}$"
+_DIGITS = 14
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Dated(Protocol):
@@ -24,20 +28,16 @@ Row = TypeVar("Row", bound=Dated)
 
 
 def encode_cursor(row: Dated) -> str:
-    """An opaque text of URL-safe characters."""
-    plain = f"{row.created_at.isoformat()} {row.id.hex}"
-    return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
+    """An opaque text: hexadecimal microseconds since 1970, then the id."""
+    return f"{(row.created_at - _EPOCH) // _MICROSECOND:014x}{row.id.hex}"
 
 
 def decode_cursor(text: str) -> tuple[datetime, UUID]:
     """(created_at, id) of the last row seen. Raises ValidationFailed."""
-    try:
-        padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-        moment, _, row_id = base64.b64decode(padded, b"-_", validate=True).decode().partition(" ")
-        return datetime.fromisoformat(moment).astimezone(UTC), UUID(row_id)
-    except (ValueError, OverflowError, binascii.Error) as error:
+    if not re.fullmatch(CURSOR_PATTERN, text):
         detail = "This is no cursor of ours; take 'next_cursor' of the page before."
-        raise ValidationFailed(detail, [FieldFault("/query/cursor", "invalid", detail)]) from error
+        raise ValidationFailed(detail, [FieldFault("/query/cursor", "invalid", detail)])
+    return _EPOCH + int(text[:_DIGITS], 16) * _MICROSECOND, UUID(text[_DIGITS:])
 
 
 def cut(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], str | None]:

@@ -11,6 +11,7 @@ from controlplane.domain.tenants import TenantState
 from controlplane.routing import RoutedTenant, TenantDirectory, TenantMiddleware
 from controlplane.web.asgi import ASGIApp, templated
 from controlplane.web.openapi import problems
+from controlplane.web.options import answering_options
 from controlplane.web.problems import handlers as exception_handlers
 from controlplane.wiring import Parts
 
@@ -52,7 +53,7 @@ def tenant_app(parts: Parts) -> ASGIApp:
         state=State({"parts": parts}),
     )
     return TenantMiddleware(
-        templated(app),
+        answering_options(templated(app)),
         directory=TenantDirectory(parts.app_pool),
         base_domain=parts.settings.base_domain,
     )

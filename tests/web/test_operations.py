@@ -64,7 +64,7 @@ async def test_a_stream_resumed_anywhere_is_the_rest_of_it(site: Site) -> None:
         assert events_in(both.text) == whole[3:]
 
 
-@pytest.mark.parametrize("seq", ["-1", "x", "1.5", str(2**63)])
+@pytest.mark.parametrize("seq", ["-1", "null", "x", "1.5", str(2**63)])
 async def test_a_last_event_id_that_is_no_number_of_ours_is_refused(
     client: httpx.AsyncClient, seq: str
 ) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -87,7 +86,7 @@ async def test_a_tenant_is_shown_with_its_version_as_etag(client: httpx.AsyncCli
     assert shown["state"] == "provisioning"
 
 
-@pytest.mark.parametrize("name", [uuid4().hex, "acme", "0", "%00", "' OR 1=1"])
+@pytest.mark.parametrize("name", ["0f" * 16, "acme", "0", "%00", "' OR 1=1"])
 @pytest.mark.parametrize("path", [TENANTS, OPERATIONS])
 async def test_an_id_that_nothing_has_is_not_found(
     client: httpx.AsyncClient, path: str, name: str

@@ -12,6 +12,13 @@ _BARE = re.compile(r"[\x21\x23-\x7e]+")
 _WAIT = re.compile(r"\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?:;.*)?", re.IGNORECASE)
 
 
+# The two forms together, for the OpenAPI document.
+KEY_PATTERN = (
+    rf'^("([\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\]){{1,{KEY_CHARACTERS}}}"'
+    rf"|[\x21\x23-\x7e]{{1,{KEY_CHARACTERS}}})$"
+)
+
+
 def idempotency_key(text: str | None) -> str | None:
     """The key, with or without the quotes of a structured field. Raises ValidationFailed."""
     if text is None:

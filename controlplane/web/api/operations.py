@@ -30,6 +30,8 @@ LastEventId = Annotated[
         name="Last-Event-ID",
         ge=0,
         le=_LARGEST_SEQ,
+        # Litestar loses a bound that is nought.
+        schema_extra={"minimum": 0},
         description="The number of the last event that the client has. Goes before `after`.",
     ),
 ]
