@@ -13,7 +13,7 @@ from controlplane.domain.operations import FINISHED, OperationState, Plan, StepS
 from controlplane.domain.tenants import Tenant, TenantState, Tier
 from controlplane.errors import InvalidState, OperationInProgress
 from controlplane.provisioning.plans import DEPROVISION, PROVISION, plan_from_json, plan_to_json
-from controlplane.store import audit, operations, tenants
+from controlplane.store import audit, config, operations, tenants
 from controlplane.store.audit import Actor
 from controlplane.store.operations import OPERATIONS_CHANNEL, OperationView
 from controlplane.store.tables import operation_steps
@@ -24,13 +24,13 @@ _DELETABLE = frozenset({TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.F
 
 @dataclass(frozen=True)
 class NewTenant:
-    """A tenant that was asked for, already parsed."""
+    """A tenant that was asked for, already parsed. Without a tier it gets the installation's."""
 
     name: str
     subdomain: Subdomain
     admin_email: str
     admin_name: str | None = None
-    tier: Tier = Tier.STARTER
+    tier: Tier | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -39,17 +39,18 @@ async def create_tenant(
 ) -> OperationView:
     """Accept a tenant: its row, its subdomain, its operation. Raises SubdomainTaken."""
     tenant_id = uuid4()
+    tier = wanted.tier or await config.read(conn, config.DEFAULT_TIER)
     await tenants.add(
         conn,
         tenant_id=tenant_id,
         name=wanted.name,
         subdomain=wanted.subdomain,
-        tier=wanted.tier,
+        tier=tier,
         admin_email=wanted.admin_email,
         admin_name=wanted.admin_name,
         metadata=wanted.metadata,
     )
-    after = {"name": wanted.name, "subdomain": wanted.subdomain, "tier": wanted.tier}
+    after = {"name": wanted.name, "subdomain": wanted.subdomain, "tier": tier}
     await audit.write(conn, actor, "tenant.create", tenant_id=tenant_id, after=after)
     return await _start(conn, tenant_id, PROVISION, {}, actor=actor, deadline_s=deadline_s)
 
