@@ -39,7 +39,9 @@ async def create_tenant(
 ) -> OperationView:
     """Accept a tenant: its row, its subdomain, its operation. Raises SubdomainTaken."""
     tenant_id = uuid4()
-    tier = wanted.tier or await config.read(conn, config.DEFAULT_TIER)
+    tier = wanted.tier
+    if tier is None:
+        tier = await config.read(conn, config.DEFAULT_TIER)
     await tenants.add(
         conn,
         tenant_id=tenant_id,
