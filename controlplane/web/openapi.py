@@ -80,6 +80,7 @@ def document(handlers: Sequence[ControllerRouterHandler], *, title: str, version
     described = Litestar(
         handlers,
         request_class=ApiRequest,
+        logging_config=None,
         openapi_config=OpenAPIConfig(
             title=title,
             version=version,

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from uuid import UUID
 
@@ -28,7 +28,7 @@ _BATCH = 500
 
 async def stream(
     parts: Parts, hub: Hub, operation_id: UUID, *, after: int, heartbeat_s: float = _HEARTBEAT_S
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The events behind number `after` as server-sent events, to the end of the operation.
 
     Ends early after ten minutes, when the hub closes or when the database goes away: the client
