@@ -10,7 +10,8 @@ PYTEST := $(BIN)/pytest --numprocesses $(JOBS) --maxprocesses 8
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check bench
+MINUTES ?= 5
+.PHONY: help setup demo dev test check bench chaos
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,3 +49,6 @@ check: $(DONE) ## format, lint, types and the direction of imports
 
 bench: $(DONE) ## measure against floors in the same run
 	@$(BIN)/python bench/provision.py
+
+chaos: $(DONE) ## kill workers and PostgreSQL at random for MINUTES, then look for harm
+	@$(BIN)/python -m tests.engine.chaos --minutes $(MINUTES)
