@@ -13,8 +13,8 @@ def command() -> None:
 
 
 @command.command("create")
-@click.option("--email", required=True)
-@click.option("--name")
+@click.option("--email", required=True, help="The admin's address.")
+@click.option("--name", help="The admin's name.")
 @click.option(
     "--role",
     required=True,

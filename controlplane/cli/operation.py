@@ -35,7 +35,9 @@ def command() -> None:
 @command.command("list")
 @click.option("--tenant", help="Only those of this tenant, by subdomain or id.")
 @click.option("--state", type=one_of(OperationState), help="Only those in this state.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many."
+)
 @output_option
 def list_(*, tenant: str | None, state: str | None, limit: int, output: Output) -> None:
     """List operations, the newest first."""

@@ -90,7 +90,8 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     console = _console()
     width = max(len(name) for name, _ in fields) + len(_GAP)
     for name, value in fields:
-        console.print(Text(name.ljust(width), "bold") + styled(value), soft_wrap=True)
+        field = Text().append(name.ljust(width), "bold").append_text(styled(value))
+        console.print(field, soft_wrap=True)
 
 
 def styled(cell: str) -> Text:

@@ -119,7 +119,9 @@ def _brief(tenant: Json, operation: Json) -> list[tuple[str, str]]:
 @click.option("--tier", type=one_of(Tier), help="Only those of this tier.")
 @click.option("--search", metavar="TEXT", help="Only those with this in name or subdomain.")
 @click.option("--include-deleted", is_flag=True, help="Deleted and purged ones too.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many."
+)
 @output_option
 def list_(
     *,

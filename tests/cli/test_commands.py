@@ -1,0 +1,197 @@
+"""The commands that talk to the API, against one real control plane."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controlplane.cli.root import run
+from tests.cli.processes import Dev
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Done]
+
+
+@pytest.fixture(scope="module")
+def dev(shared_folder: Path) -> Iterator[Dev]:
+    started = Dev(shared_folder)
+    yield started
+    assert started.stop() == 0
+
+
+@pytest.fixture
+def cli(dev: Dev, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """A command, run in this process with the environment that a user of `dev` would set."""
+    monkeypatch.setenv("CONTROLPLANE_URL", dev.ready["url"])
+    monkeypatch.setenv("CONTROLPLANE_TOKEN", dev.ready["admin_token"])
+
+    def call(*arguments: str) -> Done:
+        code = run(arguments)
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def owner(dev: Dev, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of the control plane itself, as `dev` leaves them for a shell."""
+    for line in (dev.folder / "settings.env").read_text().splitlines():
+        name, _, value = line.partition("=")
+        monkeypatch.setenv(name, value.strip("'"))
+
+
+def create(cli: Cli, subdomain: str, *options: str) -> Done:
+    command = ("tenant", "create", subdomain.title(), "--subdomain", subdomain)
+    return cli(*command, "--admin-email", f"ada@{subdomain}.test", *options)
+
+
+def test_a_tenant_is_created_shown_listed_and_deleted(cli: Cli) -> None:
+    created = create(cli, "acme", "--output", "json")
+    assert (created.code, created.json["state"]) == (0, "succeeded")
+    assert "  activate    done" in created.err
+
+    by_name, by_id = cli("tenant", "show", "acme", "-o", "json"), created.json["tenant_id"]
+    assert by_name.json == cli("tenant", "show", by_id, "-o", "json").json
+    assert by_name.json["state"] == "active"
+    assert any(t["id"] == by_id for t in cli("tenant", "list", "-o", "json").json)
+    assert cli("tenant", "show", "acme").out.startswith(f"id           {by_id}\n")
+    heading, *rows = cli("tenant", "list", "--search", "acme").out.splitlines()
+    assert heading.split() == ["SUBDOMAIN", "NAME", "STATE", "AGE", "ID"]
+    assert [row.split()[:3] for row in rows] == [["acme", "Acme", "active"]]
+
+    assert cli("tenant", "delete", "acme").code == 2
+    assert cli("tenant", "delete", "acme", "--confirm", "acne").code == 2
+    assert cli("tenant", "delete", "acme", "--dry-run").code == 0
+    assert cli("tenant", "show", "acme", "-o", "json").json["state"] == "active"
+    deleted = cli("tenant", "delete", "acme", "--confirm", "acme")
+    assert deleted.code == 0
+    assert "State      deleted" in deleted.out
+    again = cli("tenant", "delete", "acme", "--confirm", "acme")
+    assert (again.code, "is deleted already" in again.err) == (0, True)
+
+
+def test_an_operation_is_listed_shown_and_watched(cli: Cli) -> None:
+    accepted = create(cli, "hooli", "--no-wait", "-o", "json")
+    operation_id = accepted.json["id"]
+    assert f"controlplane operation watch {operation_id}" in accepted.err
+    assert cli("operation", "watch", operation_id).code == 0
+    assert cli("operation", "show", operation_id, "-o", "json").json["state"] == "succeeded"
+    listed = cli("operation", "list", "--tenant", "hooli", "-o", "json").json
+    assert [operation["id"] for operation in listed] == [operation_id]
+    assert "activate  done" in cli("operation", "show", operation_id).out
+    refused = cli("operation", "cancel", operation_id)
+    assert (refused.code, "[invalid_state]" in refused.err) == (1, True)
+    assert cli("operation", "resume", operation_id).code == 1
+    abandon = ("operation", "abandon", operation_id, "--reason", "no", "--comment", "no")
+    assert cli(*abandon).code == 1
+
+
+def test_a_dry_run_creates_nothing(cli: Cli) -> None:
+    assert create(cli, "globex", "--dry-run").code == 0
+    assert cli("tenant", "show", "globex").code == 3
+    assert create(cli, "globex", "--no-wait").code == 0
+    assert create(cli, "globex", "--dry-run").code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["tenant", "show", "nosuch"], 3, "no tenant with the subdomain 'nosuch'"),
+        (["tenant", "show", NOBODY], 3, "[tenant_not_found]"),
+        (["operation", "show", NOBODY], 3, "[operation_not_found]"),
+        (["operation", "show", "acme"], 2, "not a valid UUID"),
+        (["tenant", "list", "--state", "odd"], 2, "'odd' is not one of"),
+        (["tenant", "list", "--bogus"], 2, "No such option"),
+    ],
+)
+def test_what_cannot_be_is_told_in_a_line_and_by_the_exit_code(
+    cli: Cli, arguments: list[str], code: int, told: str
+) -> None:
+    failed = cli(*arguments)
+    assert (failed.code, failed.out) == (code, "")
+    assert told in failed.err
+    assert "Traceback" not in failed.err
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"--subdomain": "www"}, "[subdomain_reserved]"),
+        ({"--admin-email": "nobody"}, "/admin_email"),
+        ({"--admin-name": "Ada\nBcc: x"}, "/admin_name"),
+    ],
+)
+def test_a_field_that_does_not_fit_is_named(cli: Cli, changed: dict[str, str], told: str) -> None:
+    options = {"--subdomain": "initech", "--admin-email": "a@b.test", **changed}
+    failed = cli("tenant", "create", "Initech", *(x for pair in options.items() for x in pair))
+    assert failed.code == 1
+    assert told in failed.err
+    assert len(failed.err.splitlines()) == 1
+
+
+def test_who_has_no_valid_token_is_told_so(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTROLPLANE_TOKEN", "cp_wrong")
+    assert cli("tenant", "list").code == 4
+    monkeypatch.delenv("CONTROLPLANE_TOKEN")
+    missing = cli("tenant", "list")
+    assert (missing.code, "CONTROLPLANE_TOKEN_FILE" in missing.err) == (4, True)
+
+
+def test_an_api_that_is_away_is_told_in_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTROLPLANE_URL", "http://127.0.0.1:1")
+    failed = cli("tenant", "list")
+    assert failed.code == 1
+    assert failed.err.startswith("Error: The API at http://127.0.0.1:1 does not answer")
+
+
+@pytest.mark.usefixtures("owner")
+def test_a_new_admin_gets_a_token_that_may_do_what_it_says(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = ("admin", "create", "--email", "Eve@acme.test", "--role", "support")
+    assert cli(*admin, "--dry-run").code == 0
+    assert cli(*admin, "-o", "json").json["email"] == "eve@acme.test"
+    assert cli(*admin).code == 1
+    token = ("token", "create", "--email", "eve@acme.test", "--name", "t", "--scope", "read")
+    made = cli(*token, "--expires-days", "1")
+    assert made.out.startswith("cp_")
+    assert len(made.out.split()) == 1
+    monkeypatch.setenv("CONTROLPLANE_TOKEN", made.out.strip())
+    assert cli("tenant", "list").code == 0
+    assert create(cli, "vehement").code == 4
+    unknown = ("token", "create", "--email", "nobody@acme.test", "--name", "t")
+    assert cli(*unknown).code == 3
+
+
+@pytest.mark.usefixtures("owner")
+def test_a_schema_is_shown_with_its_protection(cli: Cli) -> None:
+    assert create(cli, "raviga").code == 0
+    shown = cli("schema", "show", "raviga", "-o", "json").json
+    assert {"users", "sessions", "audit_events"} <= {table["name"] for table in shown}
+    assert all(table["protected"] for table in shown)
+    assert "users" in cli("schema", "show", "raviga").out
+    assert "uuid" in cli("schema", "show", "raviga", "--columns").out
+    assert cli("schema", "show", "nosuch").code == 3
+
+
+@pytest.mark.usefixtures("owner")
+def test_migrating_again_changes_nothing(cli: Cli) -> None:
+    assert cli("migrate", "--dry-run").code == 0
+    assert cli("migrate").code == 0
