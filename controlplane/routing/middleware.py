@@ -33,7 +33,8 @@ class TenantMiddleware:
     and as `current_tenant()` until the last byte of the body is sent.
 
     Every other request is answered with a problem (a websocket is closed with code 1008), and so
-    is a TenantUnavailable that the app raises before it has begun to answer. Paths in
+    is a TenantUnavailable that the app raises before it has begun to answer. A problem names the
+    `scope["state"]["request_id"]` that an outer layer may have left. Paths in
     `exempt_paths`, compared whole, reach the app without a tenant on any host. Raises ValueError
     for a `base_domain` that is none.
     """
@@ -111,7 +112,8 @@ async def _refuse(error: ControlPlaneError, scope: Scope, send: Send) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": error.code})
         return
-    body = json.dumps(problem(error, instance=scope["path"])).encode()
+    request_id = scope.get("state", {}).get("request_id")
+    body = json.dumps(problem(error, instance=scope["path"], request_id=request_id)).encode()
     headers = {**problem_headers(error), "content-length": str(len(body))}
     await send(
         {

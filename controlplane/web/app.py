@@ -25,6 +25,8 @@ from controlplane.web.problems import handlers as exception_handlers
 from controlplane.web.request import ApiRequest
 from controlplane.wiring import Parts
 
+OPENAPI_PATH = "/api/openapi.json"
+
 admin_router = Router(
     path="/api/admin",
     guards=[admins_only, sound_parameters],
@@ -35,14 +37,14 @@ admin_router = Router(
 
 @cache
 def openapi_json() -> bytes:
-    """The OpenAPI document of the admin hosts."""
+    """The OpenAPI document of all hosts."""
     handlers: list[ControllerRouterHandler] = [admin_router, *system.handlers, tenant.router]
     return msgspec.json.encode(
         document(handlers, title="controlplane", version=__version__), order="deterministic"
     )
 
 
-@get("/api/openapi.json", include_in_schema=False, sync_to_thread=True)
+@get(OPENAPI_PATH, include_in_schema=False, sync_to_thread=True)
 def openapi() -> Response[bytes]:
     """The document itself."""
     return Response(openapi_json(), media_type=MediaType.JSON)
@@ -57,7 +59,7 @@ def create_app(parts: Parts) -> ASGIApp:
         admin=_admin_app(parts),
         tenant=tenant.tenant_app(parts),
         base_domain=parts.settings.base_domain,
-        anywhere=system.PATHS,
+        anywhere=(*system.PATHS, OPENAPI_PATH),
     )
     return Outer(BodyLimit(dispatch, limit_bytes=parts.settings.body_limit_bytes))
 

@@ -38,7 +38,9 @@ def exchange_of(scope: Any) -> Exchange:
 
 def begin_exchange(scope: Scope, request_id: str) -> Exchange:
     """Enter the request's exchange into its scope."""
-    exchange: Exchange = scope.setdefault(_EXCHANGE, Exchange(request_id))
+    scope[_EXCHANGE] = exchange = Exchange(request_id)
+    # Where the routing layer looks for it.
+    scope["state"] = {**scope.get("state", {}), "request_id": request_id}
     return exchange
 
 

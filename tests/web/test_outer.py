@@ -43,6 +43,7 @@ async def test_every_answer_has_an_id_and_security_headers(
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.headers["x-error-code"] == body["code"]
         assert body["instance"] == path
+        assert body["request_id"] == "mine.1"
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, "a\r\nx: y", "ä", "a;b"])

@@ -1,7 +1,8 @@
 """What the OpenAPI document promises, tried by a generator against a real server.
 
 With SCHEMATHESIS_URL and SCHEMATHESIS_TOKEN the server at that address is tried instead, with
-SCHEMATHESIS_EXAMPLES (100) examples for each operation.
+SCHEMATHESIS_EXAMPLES (100) examples for each operation; with SCHEMATHESIS_TENANT_HOST, a host of an
+active tenant there, what is served on tenants' hosts as well.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +18,11 @@ import pytest
 
 from controlplane.cli import serving
 from tests.database import Server, fresh_database
-from tests.web.calls import open_site
+from tests.web.calls import BASE, TENANTS, Site, new_tenant, open_site
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
 
-# The tenants' operation is answered on tenants' hosts alone.
-_LEFT_OUT = "getTenantInfo"
-
-
-@asynccontextmanager
-async def target(server: Server) -> AsyncIterator[tuple[str, str, int]]:
-    """Address, token and how many examples."""
-    given: Any = os.environ  # noqa: TID251  the operator of the test run says what is tried
-    if "SCHEMATHESIS_URL" in given:
-        examples = int(given.get("SCHEMATHESIS_EXAMPLES", "100"))
-        yield given["SCHEMATHESIS_URL"], given["SCHEMATHESIS_TOKEN"], examples
-        return
-    with fresh_database(server) as database:
-        async with open_site(database) as site, site.working():
-            bound = serving.listening("127.0.0.1", 0)
-            stopping = asyncio.Event()
-            serve = asyncio.create_task(serving.serve(site.app, bound, stopping))
-            try:
-                yield f"http://127.0.0.1:{bound.getsockname()[1]}", site.tokens["admin"], 5
-            finally:
-                stopping.set()
-                await serve
-
-
+_ON_TENANTS_HOSTS = "getTenantInfo"
 # What a schema cannot say: a key that was used for another request, a reserved subdomain.
 _SETTINGS = """
 [[operations]]
@@ -52,17 +31,66 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404",
 """
 
 
+@dataclass(frozen=True)
+class Target:
+    """A running server; `examples` are tried for each operation."""
+
+    url: str
+    token: str = field(repr=False)
+    examples: int
+    tenant_host: str | None
+
+
+@asynccontextmanager
+async def opened(server: Server) -> AsyncIterator[Target]:
+    given: Any = os.environ  # noqa: TID251  the operator of the test run says what is tried
+    if "SCHEMATHESIS_URL" in given:
+        examples = int(given.get("SCHEMATHESIS_EXAMPLES", "100"))
+        host = given.get("SCHEMATHESIS_TENANT_HOST")
+        yield Target(given["SCHEMATHESIS_URL"], given["SCHEMATHESIS_TOKEN"], examples, host)
+        return
+    with fresh_database(server) as database:
+        async with open_site(database) as site, site.working():
+            host = await _tenant_host(site)
+            bound = serving.listening("127.0.0.1", 0)
+            stopping = asyncio.Event()
+            serve = asyncio.create_task(serving.serve(site.app, bound, stopping))
+            try:
+                url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+                yield Target(url, site.tokens["admin"], 5, host)
+            finally:
+                stopping.set()
+                await serve
+
+
+async def _tenant_host(site: Site) -> str:
+    body = new_tenant()
+    async with site.client() as client:
+        made = await client.post(TENANTS, json=body, headers={"prefer": "wait=30"})
+    assert made.status_code == 201
+    return f"{body['subdomain']}.{BASE}"
+
+
+async def generate(target: Target, folder: Path, *options: str) -> None:
+    """Run the generator; its whole output is the failure."""
+    (folder / "schemathesis.toml").write_text(_SETTINGS)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "schemathesis.cli", "run", f"{target.url}/api/openapi.json"),
+        *("-H", f"Authorization: Bearer {target.token}", "--max-examples", str(target.examples)),
+        *("--continue-on-failure", "--request-timeout", "60", "--no-color"),
+        *("--generation-database", "none", *options),
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode().replace(target.token, "…")
+
+
 async def test_a_generator_finds_nothing_undocumented(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "schemathesis.toml").write_text(_SETTINGS)
-    async with target(server) as (url, token, examples):
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/api/openapi.json"),
-            *("-H", f"Authorization: Bearer {token}", "--max-examples", str(examples)),
-            *("--exclude-operation-id", _LEFT_OUT, "--generation-database", "none"),
-            *("--continue-on-failure", "--request-timeout", "60", "--no-color"),
-            cwd=tmp_path,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode().replace(token, "…")
+    async with opened(server) as target:
+        # First: the other run deletes every tenant that it finds.
+        if target.tenant_host is not None:
+            host = ("-H", f"Host: {target.tenant_host}")
+            await generate(target, tmp_path, "--include-operation-id", _ON_TENANTS_HOSTS, *host)
+        await generate(target, tmp_path, "--exclude-operation-id", _ON_TENANTS_HOSTS)

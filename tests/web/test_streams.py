@@ -49,7 +49,10 @@ async def tell(site: Site, operation_id: UUID, kind: str) -> None:
 async def test_watchers_share_one_listener_that_goes_with_the_last(site: Site, hub: Hub) -> None:
     first, second = await accepted(site), await accepted(site)
     with hub.watching(first) as one, hub.watching(first) as two, hub.watching(second) as other:
-        await until_listening(site, 1)
+        async with asyncio.timeout(20):
+            # All are woken once, when listening begins.
+            await asyncio.gather(one.wait(), two.wait(), other.wait())
+        assert len(listeners(site)) == 1
         for event in (one, two, other):
             event.clear()
         await tell(site, first, "noted")
@@ -62,7 +65,9 @@ async def test_watchers_share_one_listener_that_goes_with_the_last(site: Site, h
 async def test_a_listener_that_lost_its_connection_comes_back(site: Site, hub: Hub) -> None:
     operation_id = await accepted(site)
     with hub.watching(operation_id) as news:
-        (pid,) = await until_listening(site, 1)
+        async with asyncio.timeout(20):
+            await news.wait()
+        (pid,) = listeners(site)
         news.clear()
         with psycopg.connect(site.database.superuser_url) as conn:
             conn.execute("SELECT pg_terminate_backend(%s)", [pid])
