@@ -13,6 +13,7 @@ import click
 
 from controlplane import log, settings
 from controlplane.cli.output import tell
+from controlplane.cli.signals import stopping_on_signals
 
 if TYPE_CHECKING:
     from controlplane.cli.ground.run import Wish
@@ -80,12 +81,11 @@ def _throw_away(folder: Path, keep: Path | None) -> None:
 
 
 async def _demo(folder: Path, lines: IO[str], *, kept: bool) -> None:
-    from controlplane.cli.ground.run import StoppedEarly, running  # noqa: PLC0415  heavy
-    from controlplane.cli.ground.story import act  # noqa: PLC0415  heavy
-    from controlplane.cli.serving import stopping_on_signals  # noqa: PLC0415  heavy
-
+    click.echo("Starting PostgreSQL, worker and API …")
     with stopping_on_signals() as stopping, _wish(folder, lines, kept=kept) as wish:
-        click.echo("Starting PostgreSQL, worker and API …")
+        from controlplane.cli.ground.run import StoppedEarly, running  # noqa: PLC0415  heavy
+        from controlplane.cli.ground.story import act  # noqa: PLC0415  heavy
+
         try:
             async with running(wish, stopping) as up:
                 await _unless(stopping, act(up))

@@ -1,6 +1,7 @@
 """`controlplane dev`: everything on one machine, until it is told to stop."""
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ import click
 
 from controlplane import log, settings
 from controlplane.cli.output import tell
+from controlplane.cli.signals import stopping_on_signals
 
 if TYPE_CHECKING:
     from controlplane.cli.ground.run import Running
@@ -76,30 +78,23 @@ def command(*, port: int, data_dir: Path, ready_file: Path | None, postgres: str
 
 
 async def _dev(*, port: int, data_dir: Path, ready_file: Path | None, version: int) -> None:
-    from controlplane.cli.ground.database import embedded_server, given_server  # noqa: PLC0415
-    from controlplane.cli.ground.run import StoppedEarly, Wish, running  # noqa: PLC0415  heavy
-    from controlplane.cli.serving import stopping_on_signals  # noqa: PLC0415  heavy
-
     given, admin_url = settings.given(), settings.load_dev().database_url
     log.configure(level=given.get("CONTROLPLANE_LOG_LEVEL", "info"), style="console")
-    wish = Wish(
-        data_dir=data_dir,
-        port=port,
-        server=given_server(admin_url.get_secret_value())
-        if admin_url
-        else embedded_server(version),
-        given=given,
-        ready_file=ready_file,
-    )
+    tell("Starting PostgreSQL, worker and API …")
     with stopping_on_signals() as stopping:
-        try:
-            tell("Starting PostgreSQL, worker and API …")
+        from controlplane.cli.ground import database  # noqa: PLC0415  heavy
+        from controlplane.cli.ground.run import StoppedEarly, Wish, running  # noqa: PLC0415  heavy
+
+        if admin_url is None:
+            server = database.embedded_server(version)
+        else:
+            server = database.given_server(admin_url.get_secret_value())
+        wish = Wish(data_dir, port, server, given=given, ready_file=ready_file)
+        with contextlib.suppress(StoppedEarly):
             async with running(wish, stopping) as up:
                 _announce(up, ready_file)
                 await stopping.wait()
                 tell("Stopping …")
-        except StoppedEarly:
-            return
 
 
 def _announce(up: "Running", ready_file: Path | None) -> None:

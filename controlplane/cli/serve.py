@@ -3,8 +3,10 @@
 import asyncio
 
 import click
+import structlog
 
 from controlplane import log, settings
+from controlplane.cli.signals import stopping_on_signals
 from controlplane.settings import Settings
 
 
@@ -32,8 +34,9 @@ async def _serve(wanted: Settings, *, host: str, port: int) -> None:
     from controlplane.web.app import create_app  # noqa: PLC0415
     from controlplane.wiring import open_parts  # noqa: PLC0415
 
-    with serving.stopping_on_signals() as stopping:
+    with stopping_on_signals() as stopping:
         async with open_parts(wanted) as parts:
             bound = serving.listening(host, port)
-            click.echo("Serving on http://{}:{}".format(*bound.getsockname()), err=True)
+            address = bound.getsockname()
+            structlog.get_logger().info("serving", host=address[0], port=address[1])
             await serving.serve(create_app(parts), bound, stopping)

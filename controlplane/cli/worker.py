@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import click
+import structlog
 
 from controlplane import log, settings
+from controlplane.cli.signals import stopping_on_signals
 from controlplane.settings import Settings
 
 
@@ -31,7 +33,6 @@ def command(*, pid_file: Path | None, until_stdin_ends: bool) -> None:
 
 
 async def _work(wanted: Settings, *, pid_file: Path | None, until_stdin_ends: bool) -> None:
-    from controlplane.cli.serving import stopping_on_signals  # noqa: PLC0415  the help comes first
     from controlplane.wiring import open_parts, run_worker  # noqa: PLC0415
 
     with stopping_on_signals() as stopping:
@@ -42,6 +43,7 @@ async def _work(wanted: Settings, *, pid_file: Path | None, until_stdin_ends: bo
         async with open_parts(wanted) as parts:
             if pid_file is not None:
                 await asyncio.to_thread(_write_pid, pid_file)
+            structlog.get_logger().info("working", slots=wanted.worker_slots)
             await run_worker(parts, stopping)
 
 

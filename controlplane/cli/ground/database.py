@@ -80,6 +80,10 @@ def prepared(admin_url: str, folder: Folder, *, fresh_name: Callable[[], str]) -
             urls = _prepare(conn, maintenance, *_keep_logins(folder, admin_url, fresh_name))
         except (psycopg.OperationalError, OperationalError) as error:
             raise DatabaseUnavailable(_one_line(error)) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise StartupError(
+                f"DATABASE_URL must be an administrator's: {str(error).splitlines()[0]}"
+            ) from error
         yield urls
 
 

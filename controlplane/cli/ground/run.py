@@ -68,12 +68,14 @@ async def running(wish: Wish, stopping: asyncio.Event) -> AsyncIterator[Running]
         port = bound.getsockname()[1]
         values = environment.variables(urls, folder, port=port, given=wish.given)
         write_settings(folder.settings, values)
-        await stack.enter_async_context(supervised(values, folder.worker_pid, log_to=wish.log_to))
+        await stack.enter_async_context(
+            supervised(values, folder.worker_pid, stopping, log_to=wish.log_to)
+        )
         wanted = settings.load(values)
         parts = await stack.enter_async_context(open_parts(wanted))
         token = await first_admin.fresh_token(parts.owner)
         await stack.enter_async_context(_served(create_app(parts), bound, stopping))
-        await working(folder.worker_pid)
+        await working(folder.worker_pid, stopping)
         _check(stopping)
         yield Running(folder, urls, wanted, parts, f"http://{_HOST}:{port}", token)
 

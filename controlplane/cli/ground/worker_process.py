@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -27,20 +27,24 @@ _SETTLED_S = 10
 
 @contextlib.asynccontextmanager
 async def supervised(
-    variables: Mapping[str, str], pid_file: Path, *, log_to: IO[str] | None
+    variables: Mapping[str, str],
+    pid_file: Path,
+    stopping: asyncio.Event,
+    *,
+    log_to: IO[str] | None,
 ) -> AsyncIterator[None]:
-    """A worker runs, and runs again. At the end it is stopped.
+    """A worker runs, and runs again. It is stopped at the end, or when `stopping` is set.
 
     `pid_file` holds its process id from when it works on.
     """
     await asyncio.to_thread(pid_file.unlink, missing_ok=True)
-    stopping = asyncio.Event()
     worker = _Worker(variables, pid_file, log_to)
-    watching = asyncio.create_task(worker.keep_running(stopping))
+    leaving = asyncio.create_task(stopping.wait())
+    watching = asyncio.create_task(worker.keep_running(leaving))
     try:
         yield
     finally:
-        stopping.set()
+        leaving.cancel()
         await watching
         await asyncio.to_thread(pid_file.unlink, missing_ok=True)
 
@@ -51,20 +55,22 @@ class _Worker:
     pid_file: Path
     log_to: IO[str] | None
 
-    async def keep_running(self, stopping: asyncio.Event) -> None:
+    async def keep_running(self, leaving: asyncio.Task[Any]) -> None:
+        """Until `leaving` is done, in whatever way."""
         loop, pause_s = asyncio.get_running_loop(), _PAUSE_S
-        while not stopping.is_set():
+        while not leaving.done():
             began = loop.time()
             process = await self._start()
-            await _first_of(process.wait(), stopping.wait())
-            if stopping.is_set():
-                await _end(process)
+            ended = asyncio.create_task(process.wait())
+            await asyncio.wait([ended, leaving], return_when=asyncio.FIRST_COMPLETED)
+            # Ctrl-C reaches both of us at once; that is no reason to start another.
+            if leaving.done():
+                await _end(process, ended)
                 return
             settled = loop.time() - began > _SETTLED_S
             pause_s = _PAUSE_S if settled else min(2 * pause_s, _LONGEST_PAUSE_S)
             log.warning("worker_ended", code=process.returncode, again_in_s=pause_s)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), pause_s)
+            await asyncio.wait([leaving], timeout=pause_s)
 
     async def _start(self) -> asyncio.subprocess.Process:
         # Its standard input is what tells it that we are gone, should we be killed.
@@ -78,30 +84,24 @@ class _Worker:
         )
 
 
-async def working(pid_file: Path) -> None:
-    """Wait until the worker works. Raises StartupError when that takes too long."""
+async def working(pid_file: Path, stopping: asyncio.Event) -> None:
+    """Wait until the worker works or need not any more. Raises StartupError after long enough."""
+    stopped = asyncio.create_task(stopping.wait())
     try:
         async with asyncio.timeout(_START_PATIENCE_S):
-            while not await asyncio.to_thread(pid_file.exists):  # noqa: ASYNC110  another process
-                await asyncio.sleep(0.05)
+            while not (stopped.done() or await asyncio.to_thread(pid_file.exists)):
+                await asyncio.wait([stopped], timeout=0.05)
     except TimeoutError:
         raise StartupError("The worker does not start; its log says why.") from None
+    finally:
+        stopped.cancel()
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
     """Tell it to stop; kill it where it does not."""
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), _PATIENCE_S)
-    except TimeoutError:
+    await asyncio.wait([ended], timeout=_PATIENCE_S)
+    if not ended.done():
         process.kill()
-        await process.wait()
-
-
-async def _first_of(*waits: Coroutine[Any, Any, Any]) -> None:
-    tasks = [asyncio.create_task(wait) for wait in waits]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await ended
