@@ -6,27 +6,22 @@ way from POST to an active tenant. Everything is measured in one run, the compar
 
 import argparse
 import asyncio
-import contextlib
 import json
 import statistics
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 from uuid import UUID, uuid4
 
+import ground
 import httpx2
 import psycopg
 from sqlalchemy import event
 
-from controlplane import embedded, log, settings
-from controlplane.cli import serving
-from controlplane.cli.ground import database, environment, first_admin
-from controlplane.cli.ground.folder import Folder, held
-from controlplane.cli.ground.worker_process import supervised, working
+from controlplane import log, settings
+from controlplane.cli.ground import first_admin
 from controlplane.domain.naming import parse_subdomain
 from controlplane.provisioning import requests
 from controlplane.provisioning.engine import Engine
@@ -41,7 +36,6 @@ ROUNDS = 3
 WARM = 3
 WARM_BATCH = 8
 ADMIN = Actor(None, "cli")
-QUIET = {"CONTROLPLANE_LOG_LEVEL": "error"}
 
 Figures = dict[str, float]
 
@@ -52,42 +46,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     wanted = parser.parse_args()
     log.configure(level="error", style="console", stream=sys.stderr)
-    with _site() as site:
+    with ground.site() as site:
         figures = asyncio.run(_measure(site, max(2, wanted.tenants)))
     print(_table(figures, wanted.tenants))
     if wanted.json:
         print(json.dumps({name: round(figures[name], 3) for name in KEYS}))
 
 
-@dataclass(frozen=True)
-class Site:
-    """A durable PostgreSQL of our own, migrated, and the settings of those who use it."""
-
-    folder: Folder
-    owner_url: str
-    values: Mapping[str, str]
-    port: int
-
-
-@contextlib.contextmanager
-def _site() -> Iterator[Site]:
-    with contextlib.ExitStack() as stack:
-        path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="controlplane-bench-")))
-        folder = stack.enter_context(held(path))
-        # PostgreSQL's user must get through.
-        path.chmod(0o711)
-        server = embedded.start(folder.postgres)
-        stack.callback(embedded.stop, server)
-        urls = stack.enter_context(
-            database.prepared(server.superuser_url, folder, fresh_name=database.dev_name)
-        )
-        with contextlib.closing(serving.listening("127.0.0.1", 0)) as bound:
-            port = bound.getsockname()[1]
-        values = environment.variables(urls, folder, port=port, given=QUIET)
-        yield Site(folder, urls.owner, values, port)
-
-
-async def _measure(site: Site, tenants: int) -> Figures:
+async def _measure(site: ground.Site, tenants: int) -> Figures:
     async with open_parts(settings.load(site.values)) as parts:
         steps = await _steps(parts, site.owner_url, tenants)
         token = await first_admin.fresh_token(parts.owner)
@@ -220,15 +186,8 @@ def _alembic(conn: psycopg.Connection, bare: Bare, url: str, parts: Parts) -> fl
 # -- the whole way ---------------------------------------------------------------------------------
 
 
-async def _through_the_api(site: Site, token: str, tenants: int) -> Figures:
-    headers = {"Authorization": f"Bearer {token}"}
-    url = f"http://127.0.0.1:{site.port}"
-    async with (
-        _api(site),
-        _worker(site, 1),
-        httpx2.AsyncClient(base_url=url, headers=headers, timeout=120, trust_env=False) as client,
-    ):
-        await _answering(client)
+async def _through_the_api(site: ground.Site, token: str, tenants: int) -> Figures:
+    async with ground.api(site, token) as client, ground.worker(site):
         for _ in range(WARM):
             await _post(client, wait=True)
         waits = [await _post(client, wait=True) for _ in range(tenants)]
@@ -241,45 +200,17 @@ async def _through_the_api(site: Site, token: str, tenants: int) -> Figures:
     }
 
 
-async def _rates(site: Site, client: httpx2.AsyncClient, tenants: int) -> dict[int, list[float]]:
+async def _rates(
+    site: ground.Site, client: httpx2.AsyncClient, tenants: int
+) -> dict[int, list[float]]:
     """Tenants per second of each round, by the number of workers, in turn."""
     rates: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(ROUNDS):
         rates[1].append(await _batch(site, client, tenants))
-        async with _worker(site, 2):
+        async with ground.worker(site):
             await _batch(site, client, WARM_BATCH)
             rates[2].append(await _batch(site, client, tenants))
     return rates
-
-
-@contextlib.asynccontextmanager
-async def _api(site: Site) -> AsyncIterator[None]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "controlplane", "serve"),
-        env=settings.child_environment(site.values),
-    )
-    try:
-        yield
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-@contextlib.asynccontextmanager
-async def _worker(site: Site, number: int) -> AsyncIterator[None]:
-    pid_file = site.folder.path / f"worker-{number}.pid"
-    async with supervised(site.values, pid_file, log_to=None):
-        await working(pid_file)
-        yield
-
-
-async def _answering(client: httpx2.AsyncClient) -> None:
-    async with asyncio.timeout(60):
-        while True:
-            with contextlib.suppress(httpx2.HTTPError):
-                if (await client.get("/health/ready")).is_success:
-                    return
-            await asyncio.sleep(0.05)
 
 
 async def _post(client: httpx2.AsyncClient, *, wait: bool) -> float:
@@ -301,7 +232,7 @@ FROM public.operations WHERE created_at >= %s
 """
 
 
-async def _batch(site: Site, client: httpx2.AsyncClient, tenants: int) -> float:
+async def _batch(site: ground.Site, client: httpx2.AsyncClient, tenants: int) -> float:
     """Tenants per second, from the first one accepted to the last one active, by the database's
     clock; all are asked for at once."""
     async with await psycopg.AsyncConnection.connect(site.owner_url, autocommit=True) as conn:
