@@ -19,15 +19,14 @@ _PATIENCE_S = 60.0
 
 
 async def follow(api: Api, operation: Json, *, title: str, timeout_s: float | None) -> Json:
-    """Show the steps until the operation has ended or is parked; the operation then.
+    """Like `to_the_end`, for somebody who may stop waiting.
 
-    Whoever stops waiting, by Ctrl-C or by `timeout_s`, is told how to watch on; the operation goes
+    Whoever stops, by Ctrl-C or by `timeout_s`, is told how to watch on; the operation goes
     on. Raises CommandFailed when the time is over.
     """
     try:
         async with asyncio.timeout(timeout_s):
-            with step_list(title) as show:
-                return await _to_the_end(api, operation, show)
+            return await to_the_end(api, operation, title=title)
     except TimeoutError:
         raise CommandFailed(
             f"It has not ended after {timeout_s:g} s and goes on. {_how(operation)}",
@@ -42,8 +41,14 @@ def _how(operation: Json) -> str:
     return f"Watch it by: controlplane operation watch {operation['id']}"
 
 
-async def _to_the_end(api: Api, operation: Json, show: Show) -> Json:
-    show(operation)
+async def to_the_end(api: Api, operation: Json, *, title: str) -> Json:
+    """Show the steps until the operation has ended or is parked; the operation then."""
+    with step_list(title) as show:
+        show(operation)
+        return await _shown(api, operation, show)
+
+
+async def _shown(api: Api, operation: Json, show: Show) -> Json:
     async with _news(api, operation["id"]) as news:
         while not at_rest(operation):
             with contextlib.suppress(TimeoutError):

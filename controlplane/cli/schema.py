@@ -8,6 +8,7 @@ from uuid import UUID
 import click
 
 from controlplane.cli.output import Output, output_option, print_json, print_table
+from controlplane.domain.tenants import RELEASED
 from controlplane.errors import TenantNotFound
 
 if TYPE_CHECKING:
@@ -60,13 +61,14 @@ async def _tables(reference: str) -> "list[TableShown]":
             tenant_id = UUID(reference)
         except ValueError:
             some = await tenants.page(conn, limit=1000, text=reference, include_deleted=True)
-            ids = [t.id for t in some if t.subdomain == reference.lower()]
-            if not ids:
+            found = [t for t in some if t.subdomain == reference.lower()]
+            found.sort(key=lambda tenant: tenant.state in RELEASED)
+            if not found:
                 raise TenantNotFound(
                     f"There is no tenant with the subdomain '{reference}'."
                 ) from None
-            tenant_id = ids[0]
-        found = await inspect.show(conn, tenant_id=tenant_id)
-    if not found:
+            tenant_id = found[0].id
+        tables = await inspect.show(conn, tenant_id=tenant_id)
+    if not tables:
         raise TenantNotFound(f"The tenant '{reference}' has no schema.")
-    return found
+    return tables

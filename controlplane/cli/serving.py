@@ -29,6 +29,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.listening.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # The app ends its event streams when it is told; uvicorn would first wait for their end.
+        await self.lifespan.shutdown()
+        await super().shutdown(sockets)
+
 
 def listening(host: str, port: int) -> socket.socket:
     """A bound socket; port 0 takes a free one. Raises StartupError."""

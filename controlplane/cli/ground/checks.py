@@ -43,7 +43,7 @@ class Checks:
     def conclude(self) -> None:
         print_table(("CHECKED", "HOLDS"), self._rows)
         if self._wrong:
-            raise CommandFailed("The demo did not end as it must. " + "; ".join(self._wrong))
+            raise CommandFailed("\n  ".join(["The demo did not end as it must.", *self._wrong]))
 
 
 async def in_database(

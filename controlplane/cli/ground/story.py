@@ -24,7 +24,7 @@ from controlplane.routing import TenantDirectory
 Json = dict[str, Any]
 
 _INFO = "/api/tenant/info"
-_MAIL_PATIENCE_S = 30
+_PATIENCE_S = 60
 _FOREIGN = "initech 300 IN A 192.0.2.66"
 _WRITE = "INSERT INTO settings (key, value, value_type) VALUES ('motto', %s, 'string')"
 _READ = "SELECT key, value FROM settings WHERE key = 'motto'"
@@ -68,7 +68,11 @@ async def _provision(api: Api, name: str, subdomain: str) -> Json:
     body = {"name": name, "subdomain": subdomain, "admin_email": email}
     operation = await api.post(TENANTS, body)
     title = f"POST {TENANTS} {subdomain}"
-    return await follow.follow(api, operation, title=title, timeout_s=60)
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            return await follow.to_the_end(api, operation, title=title)
+    except TimeoutError:
+        raise CommandFailed(f"'{subdomain}' was not done with in time.") from None
 
 
 def _since(began: float) -> str:
@@ -140,7 +144,7 @@ def _foreign_record(up: Running) -> Iterator[None]:
 
 async def _await_mails(api: Api, tenants: list[Json]) -> None:
     try:
-        async with asyncio.timeout(_MAIL_PATIENCE_S):
+        async with asyncio.timeout(_PATIENCE_S):
             for tenant in tenants:
                 while not await _is_welcomed(api, tenant["id"]):  # noqa: ASYNC110  a process of its own sends it
                     await asyncio.sleep(0.1)
