@@ -44,9 +44,8 @@ def shared(server: Server) -> Iterator[Database]:
 @pytest.fixture
 def tx(shared: Database) -> Iterator[psycopg.Connection]:
     """The owner's transaction, rolled back in the end."""
-    with psycopg.connect(shared.owner_url) as conn:
+    with psycopg.connect(shared.owner_url) as conn, conn.transaction(force_rollback=True):
         yield conn
-        conn.rollback()
 
 
 @pytest.fixture
