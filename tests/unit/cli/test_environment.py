@@ -1,0 +1,57 @@
+"""Which settings the processes of `dev` get: the machine's, then those given, then our own."""
+
+from pathlib import Path
+
+import pytest
+
+from controlplane.cli.ground.database import Urls
+from controlplane.cli.ground.environment import variables
+from controlplane.cli.ground.folder import Folder, write_settings
+from controlplane.errors import SettingsInvalid
+from controlplane.settings import child_environment, given, load, load_dev
+
+URLS = Urls(*(f"postgresql://{name}:p@127.0.0.1:1/d" for name in ("root", "own", "con", "app")))
+
+
+def test_what_the_machine_dictates_goes_before_what_was_given() -> None:
+    asked = {"CONTROLPLANE_BASE_DOMAIN": "example.com", "DATABASE_URL": "postgresql://x/y"}
+    made = load(variables(URLS, Folder(Path("/site")), port=8123, given=asked))
+    assert made.base_domain == "localhost"
+    assert made.database_url.get_secret_value() == URLS.control
+    assert made.url_of("acme") == "http://acme.localhost:8123"
+
+
+def test_what_was_given_goes_before_our_own_choice() -> None:
+    asked = {"CONTROLPLANE_LOG_LEVEL": "debug", "CONTROLPLANE_WORKER_SLOTS": "5"}
+    made = load(variables(URLS, Folder(Path("/site")), port=8123, given=asked))
+    assert (made.log_level, made.worker_slots, made.log_format) == ("debug", 5, "console")
+
+
+def test_given_settings_are_those_of_variables_and_files(tmp_path: Path) -> None:
+    (tmp_path / "from").write_text("a@b.test\n")
+    found = given({"CONTROLPLANE_MAIL_FROM_FILE": str(tmp_path / "from"), "PATH": "/bin"})
+    assert found == {"CONTROLPLANE_MAIL_FROM": "a@b.test"}
+    with pytest.raises(SettingsInvalid, match="CONTROLPLANE_MAIL_FROM_FILE"):
+        given({"CONTROLPLANE_MAIL_FROM_FILE": str(tmp_path / "missing")})
+
+
+def test_a_child_gets_our_environment_but_no_settings_except_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CONTROLPLANE_DNS", "memory")
+    monkeypatch.setenv("DATABASE_URL_FILE", "/secret")
+    monkeypatch.setenv("CITY", "Paris")
+    child = child_environment({"CONTROLPLANE_MAIL": "memory"})
+    assert (child["CITY"], child["CONTROLPLANE_MAIL"]) == ("Paris", "memory")
+    assert not {"CONTROLPLANE_DNS", "DATABASE_URL_FILE"} & set(child)
+
+
+def test_dev_uses_a_server_only_where_one_is_named() -> None:
+    assert load_dev({}).database_url is None
+    assert load_dev({"DATABASE_URL": "postgresql://x/y"}).database_url is not None
+
+
+def test_a_shell_reads_back_what_was_written(tmp_path: Path) -> None:
+    write_settings(tmp_path / "settings.env", {"A": "it's {host} $HOME", "B": "1"})
+    text = (tmp_path / "settings.env").read_text()
+    assert text == "A='it'\"'\"'s {host} $HOME'\nB=1\n"
