@@ -147,5 +147,7 @@ async def test_a_streaming_body_reads_its_own_tenant_to_the_end(world, guide):
             scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
             await app(scope, None, send)
 
-        await asyncio.gather(ask("acme"), ask("globex"))
+        async with asyncio.TaskGroup() as both:
+            both.create_task(ask("acme"))
+            both.create_task(ask("globex"))
     assert sent == {"acme": b"acmeacme", "globex": b"globexglobex"}

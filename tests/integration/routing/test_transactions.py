@@ -225,15 +225,15 @@ async def test_a_tenant_without_its_schema_or_role_is_missing_and_reads_nobodys_
         assert await _bodies(conn) == ["globex"]
 
 
-async def _sleeps(world):
-    """Until a connection to this database is asleep in a query."""
+async def _sleeps(world, task):
+    """Until the task's connection is asleep in a query."""
     asleep = (
         "SELECT 1 FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event = 'PgSleep'"
     )
     async with await psycopg.AsyncConnection.connect(world.admin, autocommit=True) as conn:
         while not await (await conn.execute(asleep)).fetchone():
-            pass
+            _still_running(task)
 
 
 async def test_a_cancelled_task_rolls_back_and_leaves_a_clean_connection(pool, world):
@@ -243,7 +243,7 @@ async def test_a_cancelled_task_rolls_back_and_leaves_a_clean_connection(pool, w
             await conn.execute("SELECT pg_sleep(600)")
 
     task = asyncio.create_task(work())
-    await _sleeps(world)
+    await _sleeps(world, task)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -252,16 +252,18 @@ async def test_a_cancelled_task_rolls_back_and_leaves_a_clean_connection(pool, w
 
 
 async def test_a_cancellation_that_goes_on_closes_the_connection(pool, world):
-    async with anyio.create_task_group() as tasks:
-
-        async def work():
+    async def work():
+        with anyio.CancelScope() as scope:
+            scopes.append(scope)
             async with Tenancy(pool).transaction(world.acme) as conn:
                 await conn.execute("DELETE FROM notes")
                 await conn.execute("SELECT pg_sleep(600)")
 
-        tasks.start_soon(work)
-        await _sleeps(world)
-        tasks.cancel_scope.cancel()
+    scopes: list[anyio.CancelScope] = []
+    task = asyncio.create_task(work())
+    await _sleeps(world, task)
+    scopes[0].cancel()
+    await task
     assert await _state_at_checkout(pool) == DEFAULTS
     assert world.notes(world.acme) == ["acme"]
 
@@ -277,18 +279,24 @@ async def test_a_cancelled_prelude_leaves_a_clean_connection(pool, world):
                 pytest.fail("entered")
 
         task = asyncio.create_task(work())
-        await _locked(blocker)
+        await _locked(blocker, task)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
     assert await _state_at_checkout(pool) == DEFAULTS
 
 
-async def _locked(blocker):
-    """Until somebody waits for what the blocker holds."""
+async def _locked(blocker, task):
+    """Until the task waits for what the blocker holds."""
     waiting = "SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
     while not await (await blocker.execute(waiting)).fetchone():
-        pass
+        _still_running(task)
+
+
+def _still_running(task):
+    """What ended cannot be waited for; its own error says more than a time-out."""
+    if task.done():
+        pytest.fail(f"ended: {task}")
 
 
 async def test_a_lost_connection_raises_its_own_error_and_is_replaced(pool, world):
@@ -360,7 +368,9 @@ async def test_thousands_of_requests_of_two_tenants_never_see_each_others_rows(w
             assert set(seen) <= {tenant.subdomain}
 
     async with AsyncConnectionPool(world.app, min_size=size, max_size=size, open=False) as pool:
-        await asyncio.gather(*(client(pool, first) for first in range(8)))
+        async with asyncio.TaskGroup() as clients:
+            for first in range(8):
+                clients.create_task(client(pool, first))
         for _ in range(size):
             assert await _state_at_checkout(pool) == DEFAULTS
     assert min(counts.values()) > 200
