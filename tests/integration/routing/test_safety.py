@@ -29,7 +29,7 @@ async def test_what_public_may_do_is_warned_about(world):
 
 
 FAULTS = {
-    "a superuser": ("ALTER ROLE {login} SUPERUSER", "powers over all tenants"),
+    "a superuser": ("ALTER ROLE {login} SUPERUSER", r"programs\): app_"),
     "past row security": ("ALTER ROLE {login} BYPASSRLS", "powers over all tenants"),
     "a maker of roles": ("ALTER ROLE {login} CREATEROLE", "powers over all tenants"),
     "a member of the superuser": ("GRANT postgres TO {login}", "postgres"),

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import random
 
 import anyio
@@ -11,6 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 from controlplane.domain.tenants import Tenant
 from controlplane.errors import MissingTenantContext, TenantContextConflict, TenantSchemaMissing
 from controlplane.routing import Tenancy, tenant_scope
+from controlplane.routing.connections import borrowed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
 
@@ -31,6 +33,11 @@ async def _state_at_checkout(pool):
 async def _bodies(conn):
     rows = await (await conn.execute("SELECT body FROM notes ORDER BY id")).fetchall()
     return [body for (body,) in rows]
+
+
+async def _backend(pool):
+    async with pool.connection() as conn:
+        return conn.info.backend_pid
 
 
 def _named(query, *schemas):
@@ -64,10 +71,12 @@ async def test_an_exception_rolls_back(pool, world):
             await conn.execute("DELETE FROM notes")
             raise RuntimeError("boom")
 
+    before = await _backend(pool)
     with pytest.raises(RuntimeError, match="boom"):
         await work()
     assert world.notes(world.acme) == ["acme"]
     assert await _state_at_checkout(pool) == DEFAULTS
+    assert await _backend(pool) == before
 
 
 async def test_the_prelude_is_one_message_and_so_is_the_end(pool, world, tmp_path):
@@ -311,6 +320,50 @@ async def test_a_lost_connection_raises_its_own_error_and_is_replaced(pool, worl
     assert world.notes(world.acme) == ["acme"]
     async with Tenancy(pool).transaction(world.acme) as conn:
         assert await _bodies(conn) == ["acme"]
+
+
+async def test_a_connection_lost_unnoticed_does_not_hide_the_error(pool, world):
+    async def work():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            await conn.execute("DELETE FROM notes")
+            world.disconnect()
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        await work()
+    assert world.notes(world.acme) == ["acme"]
+    assert await _state_at_checkout(pool) == DEFAULTS
+
+
+class _Careless:
+    """A pool that lends its connection again without a look at it."""
+
+    def __init__(self, conn):
+        self._conn = conn
+
+    @contextlib.asynccontextmanager
+    async def connection(self):
+        yield self._conn
+
+
+async def test_a_connection_in_the_midst_of_a_copy_is_closed_not_lent_again(world):
+    async def work():
+        async with Tenancy(_Careless(conn)).transaction(world.acme):
+            copying = conn.cursor().copy("COPY notes TO STDOUT")
+            await copying.__aenter__()
+            raise RuntimeError("boom")
+
+    async with await psycopg.AsyncConnection.connect(world.app) as conn:
+        with pytest.raises(RuntimeError, match="boom"):
+            await work()
+        assert conn.closed
+
+
+async def test_a_connection_left_in_a_transaction_is_closed_not_lent_again(world):
+    async with await psycopg.AsyncConnection.connect(world.app) as conn:
+        async with borrowed(_Careless(conn)):
+            await conn.execute("BEGIN")
+        assert conn.closed
 
 
 @pytest.mark.parametrize("autocommit", [True, False])
