@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, assert_never
 from uuid import UUID
 
+import structlog
 from psycopg import OperationalError as ConnectionFailed
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import text
@@ -30,6 +31,8 @@ from controlplane.provisioning.reaper import Reaper
 from controlplane.provisioning.step import LocalStep, RemoteStep
 from controlplane.provisioning.steps.activate import Activate
 from controlplane.provisioning.steps.admin import Admin
+from controlplane.provisioning.steps.bury import Bury
+from controlplane.provisioning.steps.condemn import Condemn
 from controlplane.provisioning.steps.dns import Dns
 from controlplane.provisioning.steps.retire import Retire
 from controlplane.provisioning.steps.schema import Schema
@@ -42,15 +45,24 @@ from controlplane.store.deliveries import Delivery
 from controlplane.store.operations import OPERATIONS_CHANNEL
 from controlplane.store.urls import sqlalchemy_url
 from controlplane.tenancy import template
+from controlplane.tenancy.compile import compiled
 from controlplane.tenancy.template import Template
+
+log = structlog.get_logger()
 
 # A frozen worker must not hold its locks for ever, nor a lock that is not had stop a worker.
 _OWNER_SESSION = (
     "-c idle_in_transaction_session_timeout=15s -c lock_timeout=5s -c statement_timeout=60s"
     " -c client_connection_check_interval=2s"
 )
-_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 _CONNECT_TIMEOUT_S = 5
+_CONNECTION = {
+    "connect_timeout": _CONNECT_TIMEOUT_S,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 
 
 @dataclass(frozen=True)
@@ -100,11 +112,8 @@ def open_control(settings: Settings) -> AsyncEngine:
         sqlalchemy_url(settings.database_url.get_secret_value()),
         pool_size=settings.pool_size,
         pool_pre_ping=True,
-        connect_args={
-            "prepare_threshold": None,
-            "connect_timeout": _CONNECT_TIMEOUT_S,
-            **_KEEPALIVE,
-        },
+        hide_parameters=True,
+        connect_args={"prepare_threshold": None, **_CONNECTION},
     )
 
 
@@ -114,11 +123,8 @@ def open_owner(settings: Settings) -> AsyncEngine:
         sqlalchemy_url(settings.database_url_direct.get_secret_value()),
         pool_size=settings.worker_slots + 3,
         pool_pre_ping=True,
-        connect_args={
-            "options": _OWNER_SESSION,
-            "connect_timeout": _CONNECT_TIMEOUT_S,
-            **_KEEPALIVE,
-        },
+        hide_parameters=True,
+        connect_args={"options": _OWNER_SESSION, **_CONNECTION},
     )
 
 
@@ -156,18 +162,24 @@ async def _app_pool(settings: Settings) -> AsyncIterator[AsyncConnectionPool[Any
         settings.app_database_url.get_secret_value(),
         min_size=1,
         max_size=settings.pool_size,
-        kwargs={"prepare_threshold": None, "connect_timeout": _CONNECT_TIMEOUT_S, **_KEEPALIVE},
+        kwargs={"prepare_threshold": None, **_CONNECTION},
         open=False,
     )
     try:
-        await pool.open()
-        async with pool.connection(timeout=_CONNECT_TIMEOUT_S) as conn:
-            await check_login(conn)
+        await _check_app_login(pool)
         yield pool
-    except (ConnectionFailed, TimeoutError) as error:
-        raise DatabaseUnavailable(_one_line(error)) from error
     finally:
         await pool.close()
+
+
+async def _check_app_login(pool: AsyncConnectionPool[Any]) -> None:
+    try:
+        await pool.open()
+        async with pool.connection(timeout=_CONNECT_TIMEOUT_S) as conn:
+            for warning in await check_login(conn):
+                log.warning("app_login", detail=warning)
+    except (ConnectionFailed, TimeoutError) as error:
+        raise DatabaseUnavailable(_one_line(error)) from error
 
 
 def open_dns(settings: Settings) -> DnsProvider:
@@ -230,6 +242,8 @@ def open_steps(parts: Parts) -> dict[str, LocalStep | RemoteStep]:
         "activate": Activate(),
         "sessions": Sessions(),
         "retire": Retire(),
+        "condemn": Condemn(),
+        "bury": Bury(),
     }
 
 
@@ -280,6 +294,8 @@ async def run_worker(parts: Parts, stopping: asyncio.Event) -> None:
     engine, mailroom = open_engine(parts), open_mailroom(parts)
     wake = {OPERATIONS_CHANNEL: engine.wake, deliveries.CHANNEL: mailroom.wake}
     direct = parts.settings.database_url_direct.get_secret_value()
+    # The first tenant must not wait for Alembic: about a second, once per process.
+    await asyncio.to_thread(compiled, parts.template)
     async with asyncio.TaskGroup() as group:
         group.create_task(engine.run(stopping))
         group.create_task(mailroom.run(stopping))

@@ -31,12 +31,13 @@ TRANSITIONS: dict[TenantState, frozenset[TenantState]] = {
     TenantState.ACTIVE: frozenset({TenantState.SUSPENDED, TenantState.DELETING}),
     TenantState.SUSPENDED: frozenset({TenantState.ACTIVE, TenantState.DELETING}),
     TenantState.DELETING: frozenset(
-        {TenantState.DELETED, TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.FAILED}
+        {TenantState.DELETED, TenantState.ACTIVE, TenantState.SUSPENDED}
     ),
     TenantState.DELETED: frozenset({TenantState.ACTIVE, TenantState.PURGING}),
     TenantState.PURGING: frozenset({TenantState.PURGED}),
     TenantState.PURGED: frozenset(),
-    TenantState.FAILED: frozenset({TenantState.PROVISIONING, TenantState.DELETING}),
+    # There is nothing of a failed tenant to keep: deleting it is purging it.
+    TenantState.FAILED: frozenset({TenantState.PROVISIONING, TenantState.PURGED}),
 }
 
 # States in which the tenant does not hold its subdomain.

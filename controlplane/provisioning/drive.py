@@ -119,14 +119,12 @@ class Drive:
         go = self._local if planned.reach is Reach.LOCAL else self._remote
         try:
             await go(course)
-        except (LeaseLost, Released, Reconsider, OperationalError, InterfaceError):
+        except (LeaseLost, Released, Reconsider, InterfaceError):
             raise
         except StepError as error:
             await self._failed(course, error)
         except DBAPIError as error:
-            if error.connection_invalidated:
-                raise
-            await self._failed(course, _unforeseen(error))
+            await self._failed(course, _database_failure(error))
         except Exception as error:
             log.exception("step_broke", operation=str(self.operation.id), step=planned.name)
             await self._failed(course, _unforeseen(error))
@@ -181,7 +179,9 @@ class Drive:
             raise Transient("There was no answer in time.") from error
 
     async def _wait(self, course: Course, later: Later) -> None:
-        after = self.operation.with_step(course.ordinal, output=later.output)
+        # Waiting is no failure: it must not lengthen the back-off of one that may follow.
+        counter = "attempt" if course.event == "step" else "undo_attempt"
+        after = self.operation.with_step(course.ordinal, output=later.output, **{counter: 0})
         async with self._fenced(course, reconsider=False) as tx:
             await journal.record(tx, after, course.ordinal, event=f"{course.event}_waiting")
             await journal.release(tx, after, after_s=later.after_s)
@@ -336,6 +336,24 @@ class Drive:
 def state_after_rollback(operation: Operation) -> TenantState:
     """The tenant's state once the operation is undone (or abandoned)."""
     return operation.plan.rolled_back or TenantState(operation.params["from_state"])
+
+
+# What PostgreSQL reports of a transaction that it has surely rolled back, and that may work later:
+# rollback (deadlock, serialisation), resources, objects in use, and a statement cut off.
+_PASSING = ("40", "53", "55", "57014")
+
+
+def _database_failure(error: DBAPIError) -> StepError:
+    """The step's failure in an error of the database; raises it again where it says nothing of
+    what was committed."""
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    if error.connection_invalidated or sqlstate is None:
+        raise error
+    if sqlstate.startswith(_PASSING):
+        return Transient(f"PostgreSQL could not do it now ({type(error.orig).__name__}).")
+    if isinstance(error, OperationalError):
+        raise error
+    return _unforeseen(error)
 
 
 def _unforeseen(error: Exception) -> StepError:

@@ -7,6 +7,7 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from uuid import uuid4
 
 import structlog
@@ -43,6 +44,7 @@ class Engine:
     owner: str = field(default_factory=worker_name)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     _driving: set[asyncio.Task[None]] = field(default_factory=set)
+    _claimed: float = field(default_factory=monotonic)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Returns when `stopping` is set and every step that was begun has ended or been let go."""
@@ -52,7 +54,7 @@ class Engine:
                 await self._turn(stopping)
         finally:
             await self._settle()
-            self.heartbeat.stop()
+            await asyncio.to_thread(self.heartbeat.stop)
 
     async def _turn(self, stopping: asyncio.Event) -> None:
         self.heartbeat.loop_turned()
@@ -85,6 +87,7 @@ class Engine:
         free = self.slots - len(self._driving)
         if free <= 0:
             return []
+        self._claimed = monotonic()
         try:
             async with self.crew.database.begin() as conn:
                 return await journal.claim(
@@ -106,7 +109,7 @@ class Engine:
         def lost() -> None:
             loop.call_soon_threadsafe(task.cancel)
 
-        lease = self.heartbeat.add(operation, lost)
+        lease = self.heartbeat.add(operation, lost, claimed=self._claimed)
         drive = Drive(self.crew, operation, lease)
         try:
             await drive.run()

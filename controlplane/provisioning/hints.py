@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 import psycopg
 import structlog
@@ -12,6 +13,11 @@ from controlplane.provisioning.waiting import first_of
 log = structlog.get_logger()
 
 _RECONNECT_S = 1.0
+_CONNECTION: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "tcp_user_timeout": 20_000,
+}
 
 
 async def listen(url: str, wake: Mapping[str, asyncio.Event], stopping: asyncio.Event) -> None:
@@ -30,7 +36,8 @@ async def listen(url: str, wake: Mapping[str, asyncio.Event], stopping: asyncio.
 async def _listen_once(
     url: str, wake: Mapping[str, asyncio.Event], stopping: asyncio.Event
 ) -> None:
-    async with await AsyncConnection.connect(url, autocommit=True) as conn:
+    connecting = AsyncConnection.connect(url, autocommit=True, **_CONNECTION)
+    async with await connecting as conn:
         for channel in wake:
             await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
         for event in wake.values():

@@ -31,6 +31,9 @@ WITH due AS (
     epoch = epoch + 1, attempt = attempt + 1,
     run_at = clock_timestamp()
       + least(power(2, least(attempt, 10)), 600) * random() * interval '1 second',
+    -- The deadline is for the work, not for the queue: it runs from the first claim.
+    deadline_at = CASE state WHEN 'pending'
+      THEN clock_timestamp() + (deadline_at - created_at) ELSE deadline_at END,
     state = CASE state WHEN 'pending' THEN 'running' ELSE state END
   FROM due WHERE o.id = due.id RETURNING o.*
 )
@@ -85,9 +88,13 @@ WITH op AS (
 {event}
 """.replace("{event}", _EVENT)
 
+# A wait does not outlast the deadline, where there is one to keep: the rollback would come late.
 _RELEASE = """
-UPDATE public.operations SET lease_owner = NULL, lease_expires_at = NULL,
-  run_at = clock_timestamp() + make_interval(secs => %(after)s)
+UPDATE public.operations SET lease_owner = NULL, lease_expires_at = NULL, attempt = 0,
+  run_at = CASE WHEN %(bounded)s THEN least(
+      clock_timestamp() + make_interval(secs => %(after)s * (1 + random() / 4)),
+      greatest(deadline_at, clock_timestamp()))
+    ELSE clock_timestamp() + make_interval(secs => %(after)s * (1 + random() / 4)) END
 WHERE id = %(id)s AND epoch = %(epoch)s
 """
 
@@ -212,8 +219,10 @@ def _must_have_written(result: CursorResult[Any], operation: Operation) -> None:
 
 
 async def release(conn: AsyncConnection, operation: Operation, *, after_s: float) -> None:
-    """Give the lease back; the operation is due again after so many seconds."""
-    await conn.exec_driver_sql(_RELEASE, {**_key(operation), "after": after_s})
+    """Give the lease back; the operation is due again after so many seconds (and up to a quarter
+    more, lest many come back at once), or at its deadline while it can still be rolled back."""
+    bounded = operation.state is not OperationState.UNWINDING and not operation.pivot_done
+    await conn.exec_driver_sql(_RELEASE, {**_key(operation), "after": after_s, "bounded": bounded})
 
 
 async def let_go(conn: AsyncConnection, operation: Operation) -> None:

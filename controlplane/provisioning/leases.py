@@ -21,10 +21,12 @@ _BEAT = """
 WITH mine AS (
   SELECT o.id FROM public.operations o
   JOIN unnest(%(ids)s::uuid[], %(epochs)s::bigint[]) AS held (id, epoch) USING (id, epoch)
+  WHERE o.lease_owner IS NOT NULL AND o.finished_at IS NULL
   FOR NO KEY UPDATE OF o SKIP LOCKED
 )
 UPDATE public.operations o SET lease_expires_at = clock_timestamp() + make_interval(secs => %(ttl)s)
-FROM mine WHERE o.id = mine.id RETURNING o.id
+FROM mine WHERE o.id = mine.id AND o.lease_owner IS NOT NULL AND o.finished_at IS NULL
+RETURNING o.id
 """
 _STILL_OURS = """
 SELECT o.id FROM public.operations o
@@ -65,7 +67,11 @@ class Lease:
 
 @dataclass
 class Heartbeat:
-    """Renews every lease that was added, each `beat_s`. Start it once, stop it at the end."""
+    """Renews every lease that was added, each `beat_s`. Start it once, stop it at the end.
+
+    One thread talks to the database, another looks at the clock: an answer that never comes must
+    not keep a lease that has run out.
+    """
 
     url: str
     timing: Timing
@@ -73,21 +79,24 @@ class Heartbeat:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
     _turned: float = field(default_factory=monotonic)
-    _thread: threading.Thread | None = None
+    _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self) -> None:
         self._turned = monotonic()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-        self._thread.start()
+        for act in (self._renew, self._watch):
+            thread = threading.Thread(target=self._each_beat, args=[act], daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def stop(self) -> None:
+        """Blocks for the length of one database call at most."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join(timeout=self.timing.call_s)
 
-    def add(self, operation: Operation, on_lost: Callable[[], None]) -> Lease:
-        """Keep this freshly claimed operation's lease."""
-        lease = Lease(operation, monotonic() + self.timing.lease_s, on_lost)
+    def add(self, operation: Operation, on_lost: Callable[[], None], *, claimed: float) -> Lease:
+        """Keep an operation's lease; `claimed` is the monotonic time just before its claim."""
+        lease = Lease(operation, claimed + self.timing.lease_s, on_lost)
         with self._lock:
             self._leases[operation.id] = lease
         return lease
@@ -101,15 +110,22 @@ class Heartbeat:
         """Called from the event loop now and then; see `Timing.stall_s`."""
         self._turned = monotonic()
 
-    def _run(self) -> None:
+    def _each_beat(self, act: Callable[[list[Lease]], None]) -> None:
         while not self._stop.wait(self.timing.beat_s):
-            if monotonic() - self._turned > self.timing.stall_s:
-                os._exit(70)  # another worker takes over; a frozen one must not hold on
             with self._lock:
                 leases = list(self._leases.values())
-            if leases:
-                self._beat(leases)
-            self._drop_expired(leases)
+            act(leases)
+
+    def _watch(self, leases: list[Lease]) -> None:
+        if monotonic() - self._turned > self.timing.stall_s:
+            os._exit(70)  # another worker takes over; a frozen one must not hold on
+        for lease in leases:
+            if lease.until - self.timing.margin_s <= monotonic():
+                self._lose(lease)
+
+    def _renew(self, leases: list[Lease]) -> None:
+        if leases:
+            self._beat(leases)
 
     def _beat(self, leases: list[Lease]) -> None:
         begun = monotonic()
@@ -135,14 +151,11 @@ class Heartbeat:
             elif lease.operation.id not in ours:
                 self._lose(lease)
 
-    def _drop_expired(self, leases: list[Lease]) -> None:
-        for lease in leases:
-            if lease.until - self.timing.margin_s <= monotonic():
-                self._lose(lease)
-
     def _lose(self, lease: Lease) -> None:
         with self._lock:
-            known = self._leases.pop(lease.operation.id, None)
-        if known is lease:
+            ours = self._leases.get(lease.operation.id) is lease
+            if ours:
+                del self._leases[lease.operation.id]
+        if ours:
             log.warning("lease_lost", operation=str(lease.operation.id))
             lease.on_lost()

@@ -94,7 +94,7 @@ class Mailroom:
             await self._settle(delivery, DeliveryState.FAILED, error={"code": "mail_not_made"})
             return
         if message is None:
-            await self._settle(delivery, DeliveryState.FAILED, error={"code": "tenant_deleted"})
+            await self._postpone(delivery, _NOT_SERVED)
             return
         await self.failpoint("mail:after-intent")
         await self._hand_over(delivery, message)
@@ -109,13 +109,17 @@ class Mailroom:
             await self._settle(delivery, DeliveryState.FAILED, error=_told(error))
         except (SendUncertain, TimeoutError) as error:
             await self._settle(delivery, DeliveryState.UNCERTAIN, error=_told(error))
+        except Exception as error:
+            # The loop must go on, and nobody can tell whether this mail was taken.
+            log.exception("sender_broke", mail=str(delivery.id))
+            await self._settle(delivery, DeliveryState.UNCERTAIN, error=_broke(error))
         else:
             await self.failpoint("mail:after-send")
             await self._settle(delivery, DeliveryState.SENT, provider_id=provider_id)
 
     async def _intend(self, delivery: Delivery) -> Message | None:
         """Mint this mail's own token (which revokes the earlier ones), render it and write the
-        intent; None where the tenant is not served any more."""
+        intent; None while the tenant is not served. A deletion that succeeds withdraws the mail."""
         async with self.database.begin() as conn:
             tenant = await tenants.get(conn, delivery.tenant_id, lock=True)
             if tenant.state not in {TenantState.ACTIVE, TenantState.SUSPENDED}:
@@ -136,7 +140,6 @@ class Mailroom:
 
     async def _settle(self, delivery: Delivery, state: DeliveryState, **values: Any) -> None:
         async with self.database.begin() as conn:
-            await deliveries.settle(conn, delivery, state, **values)
             await tenants.set_condition(
                 conn,
                 delivery.tenant_id,
@@ -144,7 +147,15 @@ class Mailroom:
                 holds=state is DeliveryState.SENT,
                 reason=str(state),
             )
+            await deliveries.settle(conn, delivery, state, **values)
         log.info("mail", mail=str(delivery.id), template=delivery.template, state=str(state))
+
+
+_NOT_SERVED = ProviderUnavailable("The tenant is not served at the moment.")
+
+
+def _broke(error: Exception) -> dict[str, Any]:
+    return {"code": SendUncertain.code, "detail": f"The sender broke ({type(error).__name__})."}
 
 
 def _told(error: Exception) -> dict[str, Any]:

@@ -35,7 +35,20 @@ DEPROVISION = Plan(
     rolled_back=None,
 )
 
-PLANS = (PROVISION, DEPROVISION)
+# Its pivot comes first: what is purged is never given back, so an undo would have to make it anew.
+PURGE = Plan(
+    "purge",
+    1,
+    (
+        PlanStep("condemn", Action.ENSURE, Reach.LOCAL, pivot=True),
+        PlanStep("dns", Action.ABSENT, Reach.REMOTE),
+        PlanStep("schema", Action.ABSENT, Reach.LOCAL),
+        PlanStep("bury", Action.ENSURE, Reach.LOCAL),
+    ),
+    rolled_back=None,
+)
+
+PLANS = (PROVISION, DEPROVISION, PURGE)
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:

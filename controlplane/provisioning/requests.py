@@ -12,14 +12,23 @@ from controlplane.domain.naming import Subdomain
 from controlplane.domain.operations import FINISHED, OperationState, Plan, StepState
 from controlplane.domain.tenants import Tenant, TenantState, Tier
 from controlplane.errors import InvalidState, OperationInProgress
-from controlplane.provisioning.plans import DEPROVISION, PROVISION, plan_from_json, plan_to_json
+from controlplane.provisioning.plans import (
+    DEPROVISION,
+    PROVISION,
+    PURGE,
+    plan_from_json,
+    plan_to_json,
+)
 from controlplane.store import audit, config, operations, tenants
 from controlplane.store.audit import Actor
 from controlplane.store.operations import OPERATIONS_CHANNEL, OperationView
 from controlplane.store.tables import operation_steps
 from controlplane.store.tables import operations as table
 
-_DELETABLE = frozenset({TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.FAILED})
+_DELETABLE = frozenset({TenantState.ACTIVE, TenantState.SUSPENDED})
+_GONE = frozenset(
+    {TenantState.DELETING, TenantState.DELETED, TenantState.PURGING, TenantState.PURGED}
+)
 
 
 @dataclass(frozen=True)
@@ -77,19 +86,23 @@ async def delete_tenant(
 ) -> OperationView:
     """Accept the soft deletion: from this commit on the tenant's host is refused.
 
-    Deleting again answers with the operation that deletes or deleted it.
+    Deleting again answers with the operation that deletes or deleted it. A failed tenant has
+    nothing to keep: it is purged.
     Raises TenantNotFound, OperationInProgress, InvalidState.
     """
     tenant = await tenants.get(conn, tenant_id, lock=True)
-    if tenant.state in {TenantState.DELETING, TenantState.DELETED}:
+    if tenant.state in _GONE:
         return await _newest(conn, tenant_id)
     tenant = await _idle_tenant(conn, tenant_id)
+    before = {"state": tenant.state}
+    if tenant.state is TenantState.FAILED:
+        await audit.write(conn, actor, "tenant.purge", tenant_id=tenant_id, before=before)
+        params = {"from_state": tenant.state}
+        return await _start(conn, tenant_id, PURGE, params, actor=actor, deadline_s=deadline_s)
     if tenant.state not in _DELETABLE:
         raise InvalidState(f"The tenant is {tenant.state} and cannot be deleted.")
     await tenants.set_state(conn, tenant_id, TenantState.DELETING)
-    await audit.write(
-        conn, actor, "tenant.delete", tenant_id=tenant_id, before={"state": tenant.state}
-    )
+    await audit.write(conn, actor, "tenant.delete", tenant_id=tenant_id, before=before)
     params = {"from_state": tenant.state}
     return await _start(conn, tenant_id, DEPROVISION, params, actor=actor, deadline_s=deadline_s)
 

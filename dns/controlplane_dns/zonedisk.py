@@ -3,11 +3,14 @@
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from controlplane.errors import ProviderUnavailable
+
+_PATIENCE_S = 5.0
 
 
 @contextmanager
@@ -24,13 +27,29 @@ def explained(path: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds the lock of the file, a sibling that is never removed; waits for other processes."""
+    """Holds the lock of the file, a sibling that is never removed; waits for other processes.
+
+    Raises ProviderUnavailable after `_PATIENCE_S`: a thread must not wait for ever.
+    """
     fd = os.open(f"{path}.lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        _lock(fd, path)
         yield
     finally:
         os.close(fd)
+
+
+def _lock(fd: int, path: Path) -> None:
+    give_up = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise ProviderUnavailable(f"Another process holds the lock of {path}.") from None
+            time.sleep(0.01)  # noqa: TID251  in a thread of its own
+        else:
+            return
 
 
 def content(path: Path) -> bytes | None:

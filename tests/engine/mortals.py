@@ -32,12 +32,17 @@ class Zygote:
     ) -> None:
         self._process.communicate()
 
-    def run_until_killed(self, variables: dict[str, str], place: str) -> None:
-        """Returns when a worker has reached the place and died there by SIGKILL."""
+    def run_until_killed(
+        self, variables: dict[str, str], place: str, *, fail: str | None = None
+    ) -> None:
+        """Returns when a worker has reached the place and died there by SIGKILL.
+
+        `fail` names a step whose `ensure` fails for good in that worker.
+        """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
-        stdin.write(json.dumps({"environment": variables, "kill_at": place}) + "\n")
+        stdin.write(json.dumps({"environment": variables, "kill_at": place, "fail": fail}) + "\n")
         stdin.flush()
         answer = json.loads(stdout.readline())
         assert answer == {"signal": signal.SIGKILL}, f"{place} was not reached"

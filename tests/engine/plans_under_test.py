@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from controlplane.domain.operations import Plan
-from controlplane.provisioning.plans import DEPROVISION, PLANS, PROVISION
+from controlplane.domain.operations import OperationState, Plan
+from controlplane.provisioning.plans import DEPROVISION, PLANS, PROVISION, PURGE
 from controlplane.store.operations import OperationView
+from tests.engine.faults import Failure
 from tests.engine.lab import Lab
 
 
@@ -19,6 +20,8 @@ class Scenario:
     ask: Callable[[Lab, UUID | None], Awaitable[OperationView]]
     succeeded: str
     rolled_back: str
+    # Mails in the outbox at the end, the bystander's included.
+    mails: int
 
     def __str__(self) -> str:
         return self.plan.kind
@@ -28,6 +31,15 @@ class Scenario:
         """The steps that may fail or be undone: all up to the pivot, the pivot included."""
         return [step.name for step in self.plan.steps[: self.plan.pivot + 1]]
 
+    @property
+    def behind_pivot(self) -> list[str]:
+        """The steps from which there is only the way forward."""
+        return [step.name for step in self.plan.steps[self.plan.pivot + 1 :]]
+
+
+# Steps that lie on or behind a pivot in every plan and so have no undo.
+ONE_WAY = frozenset({"activate", "retire", "condemn", "bury"})
+
 
 async def _nothing(_lab: Lab) -> None:
     return None
@@ -35,6 +47,16 @@ async def _nothing(_lab: Lab) -> None:
 
 async def _active(lab: Lab) -> UUID:
     return await lab.active("acme")
+
+
+async def _failed(lab: Lab) -> UUID:
+    """A tenant whose provisioning was rolled back."""
+    healthy = dict(lab.steps)
+    lab.steps = Failure("verify", "ensure").wrap(lab.steps)
+    operation = await lab.settle(await lab.create("acme"))
+    lab.steps = healthy
+    assert operation.state is OperationState.FAILED
+    return operation.tenant_id
 
 
 async def _create(lab: Lab, _tenant_id: UUID | None) -> OperationView:
@@ -47,8 +69,9 @@ async def _delete(lab: Lab, tenant_id: UUID | None) -> OperationView:
 
 
 SCENARIOS = (
-    Scenario(PROVISION, _nothing, _create, "active", "failed"),
-    Scenario(DEPROVISION, _active, _delete, "deleted", "active"),
+    Scenario(PROVISION, _nothing, _create, "active", "failed", 2),
+    Scenario(DEPROVISION, _active, _delete, "deleted", "active", 2),
+    Scenario(PURGE, _failed, _delete, "purged", "failed", 1),
 )
 
 assert {s.plan for s in SCENARIOS} == set(PLANS), "a plan has no scenario"

@@ -8,7 +8,7 @@ from controlplane.provisioning import requests
 from controlplane.store.operations import OperationView
 from tests.engine.faults import Failure, Repeated, ThereAndBack
 from tests.engine.lab import ACTOR, Lab
-from tests.engine.plans_under_test import SCENARIOS, Scenario
+from tests.engine.plans_under_test import ONE_WAY, SCENARIOS, Scenario
 from tests.engine.world import assert_world
 
 pytestmark = [pytest.mark.anyio]
@@ -17,6 +17,11 @@ PER_STEP = [
     pytest.param(scenario, name, id=f"{scenario}-{name}")
     for scenario in SCENARIOS
     for name in scenario.before_pivot
+]
+BEHIND = [
+    pytest.param(scenario, name, id=f"{scenario}-{name}")
+    for scenario in SCENARIOS
+    for name in scenario.behind_pivot
 ]
 BEFORE_OR_AFTER = pytest.mark.parametrize(
     "after_effect", [False, True], ids=["before-effect", "after-effect"]
@@ -50,9 +55,8 @@ async def test_every_step_done_twice_leaves_the_same_world(lab, scenario):
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 async def test_doing_and_undoing_in_any_order_ends_in_the_same_world(lab, scenario):
     tenant_id = await scenario.prepare(lab)
-    pivot = scenario.plan.steps[scenario.plan.pivot].name
     lab.steps = {
-        name: step if name == pivot else ThereAndBack(step) for name, step in lab.steps.items()
+        name: step if name in ONE_WAY else ThereAndBack(step) for name, step in lab.steps.items()
     }
 
     operation = await lab.settle(await scenario.ask(lab, tenant_id))
@@ -111,7 +115,7 @@ async def test_undoing_twice_is_undoing_once(lab, scenario, name):
     await assert_world(lab)
 
 
-@pytest.mark.parametrize(("scenario", "name"), PER_STEP)
+@pytest.mark.parametrize(("scenario", "name"), [*PER_STEP, *BEHIND])
 @BEFORE_OR_AFTER
 async def test_a_step_that_fails_for_a_while_is_tried_until_it_works(
     lab, scenario, name, after_effect
@@ -134,9 +138,7 @@ async def test_a_step_that_fails_for_a_while_is_tried_until_it_works(
     await assert_world(lab)
 
 
-@pytest.mark.parametrize(
-    ("scenario", "name"), [p for p in PER_STEP if p.values[1] not in {"activate", "retire"}]
-)
+@pytest.mark.parametrize(("scenario", "name"), [p for p in PER_STEP if p.values[1] not in ONE_WAY])
 @pytest.mark.parametrize("error", [Transient, Permanent])
 async def test_an_undo_that_keeps_failing_parks_and_ends_clean_once_it_is_resumed(
     lab, scenario, name, error
@@ -156,6 +158,24 @@ async def test_an_undo_that_keeps_failing_parks_and_ends_clean_once_it_is_resume
     lab.steps = fail.wrap(healthy)
     await resume(lab, operation)
     assert (await lab.settle(operation)).state == "failed"
+    await assert_world(lab)
+
+
+@pytest.mark.parametrize(("scenario", "name"), BEHIND)
+async def test_a_permanent_failure_behind_the_pivot_parks_and_goes_on_once_resumed(
+    lab, scenario, name
+):
+    tenant_id = await scenario.prepare(lab)
+    healthy = dict(lab.steps)
+    lab.steps = Failure(name, method_of(scenario, name)).wrap(lab.steps)
+
+    operation = await lab.settle(await scenario.ask(lab, tenant_id))
+
+    assert operation.state == "parked"
+    lab.steps = healthy
+    await resume(lab, operation)
+    assert (await lab.settle(operation)).state == "succeeded"
+    assert await state_of(lab, operation) == scenario.succeeded
     await assert_world(lab)
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from controlplane.domain.operations import Plan
+from tests.engine.faults import Failure
 from tests.engine.lab import environment, open_lab
 from tests.engine.plans_under_test import SCENARIOS
 from tests.engine.world import assert_world, fingerprint
@@ -53,4 +54,38 @@ async def test_a_worker_killed_at_any_boundary_leaves_nothing_doubled_and_nothin
         world = await assert_world(lab)
         assert world.tenants[operation.tenant_id].state == scenario.succeeded
         assert await fingerprint(lab, bystander) == before
-        assert len(list((tmp_path / "outbox").glob("*.eml"))) == 2
+        assert len(list((tmp_path / "outbox").glob("*.eml"))) == scenario.mails
+
+
+UNDOING = [
+    pytest.param(scenario, place, id=f"{scenario}-{place}")
+    for scenario in SCENARIOS
+    if scenario.plan.pivot
+    for place in [
+        f"operation:{scenario.plan.kind}:before-unwind",
+        f"operation:{scenario.plan.kind}:after-unwind",
+        *places(scenario.plan, "undo"),
+        *(f"operation:{scenario.plan.kind}:{place}" for place in ENDING),
+    ]
+]
+
+
+@pytest.mark.parametrize(("scenario", "place"), UNDOING)
+async def test_a_worker_killed_while_it_undoes_leaves_the_rest_to_another(
+    database, tmp_path, zygote, scenario, place
+):
+    async with open_lab(database, tmp_path, real_files=True) as lab:
+        bystander = await lab.active("globex")
+        before = await fingerprint(lab, bystander)
+        tenant_id = await scenario.prepare(lab)
+        failing = scenario.plan.steps[scenario.plan.pivot].name
+        operation = await scenario.ask(lab, tenant_id)
+
+        zygote.run_until_killed(environment(database, tmp_path), place, fail=failing)
+        lab.steps = Failure(failing, "ensure").wrap(lab.steps)
+        ended = await lab.settle(operation)
+
+        assert ended.state == "failed"
+        world = await assert_world(lab)
+        assert world.tenants[operation.tenant_id].state == scenario.rolled_back
+        assert await fingerprint(lab, bystander) == before

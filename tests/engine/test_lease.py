@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from dataclasses import replace
+from time import monotonic
 from uuid import UUID
 
 import pytest
@@ -120,7 +121,7 @@ async def test_a_frozen_worker_that_wakes_up_stops_at_its_next_fence(lab):
     operation = await lab.create("acme")
     engine = lab.engine()
     (claimed,) = await engine.claim()
-    lease = engine.heartbeat.add(claimed, lambda: None)
+    lease = engine.heartbeat.add(claimed, lambda: None, claimed=monotonic())
     frozen = asyncio.Event()
 
     async def stand_in(place):
@@ -156,7 +157,7 @@ async def test_the_heartbeat_passes_an_open_step_and_renews_its_lease(lab):
         "UPDATE public.operations SET lease_expires_at = clock_timestamp() WHERE finished_at IS NULL"
     )
     heartbeat = Heartbeat(lab.database.owner_url, QUICK)
-    heartbeat.add(held, lambda: None)
+    heartbeat.add(held, lambda: None, claimed=monotonic())
     async with lab.parts.owner.begin() as conn:
         await journal.fence(conn, held, exclusive=False)
         heartbeat.start()
@@ -173,7 +174,7 @@ async def test_the_heartbeat_tells_a_worker_that_it_was_overtaken(lab):
     (old,) = await claim(lab)
     lost = threading.Event()
     heartbeat = Heartbeat(lab.database.owner_url, QUICK)
-    heartbeat.add(old, lost.set)
+    heartbeat.add(old, lost.set, claimed=monotonic())
     await lab.expire()
     await claim(lab)
     heartbeat.start()
@@ -190,7 +191,7 @@ async def test_a_worker_that_cannot_renew_gives_up_before_its_lease_ends(lab):
     (held,) = await claim(lab)
     lost = threading.Event()
     heartbeat = Heartbeat("postgresql://127.0.0.1:1/nowhere", QUICK)
-    lease = heartbeat.add(held, lost.set)
+    lease = heartbeat.add(held, lost.set, claimed=monotonic())
     heartbeat.start()
     try:
         assert await asyncio.to_thread(lost.wait, 10)

@@ -143,7 +143,7 @@ async def _assert_tenant_at_rest(lab: Lab, world: World, tenant: Any) -> None:
         assert has_schema
         assert has_record
         await _assert_whole(lab, tenant)
-    elif tenant.state == "failed":
+    elif tenant.state in {"failed", "purged"}:
         assert not has_schema
         assert not has_record
         assert tenant.revision is None

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from controlplane.domain.dns import Propagation, Record, record_for
-from controlplane.errors import Transient
 from controlplane.ports import DnsProvider
 from controlplane.provisioning.step import Later, Output, Target
 
@@ -34,7 +33,7 @@ class Dns:
             case Propagation.PENDING:
                 return Later(_PROPAGATION_S, {"pending": reference})
             case Propagation.FAILED:
-                raise Transient("The provider lost the change; it is made again.")
+                return Later(_PROPAGATION_S, {"pending": None})  # it was lost: make it again
 
     async def absent(self, target: Target) -> Output:
         await self.provider.absent(self._record(target), target.mark)
