@@ -94,16 +94,16 @@ async def delete_tenant(
     if tenant.state in _GONE:
         return await _newest(conn, tenant_id)
     tenant = await _idle_tenant(conn, tenant_id)
-    before = {"state": tenant.state}
+    before: dict[str, Any] = {"state": tenant.state}
     if tenant.state is TenantState.FAILED:
         await audit.write(conn, actor, "tenant.purge", tenant_id=tenant_id, before=before)
-        params = {"from_state": tenant.state}
-        return await _start(conn, tenant_id, PURGE, params, actor=actor, deadline_s=deadline_s)
+        from_state: dict[str, Any] = {"from_state": tenant.state}
+        return await _start(conn, tenant_id, PURGE, from_state, actor=actor, deadline_s=deadline_s)
     if tenant.state not in _DELETABLE:
         raise InvalidState(f"The tenant is {tenant.state} and cannot be deleted.")
     await tenants.set_state(conn, tenant_id, TenantState.DELETING)
     await audit.write(conn, actor, "tenant.delete", tenant_id=tenant_id, before=before)
-    params = {"from_state": tenant.state}
+    params: dict[str, Any] = {"from_state": tenant.state}
     return await _start(conn, tenant_id, DEPROVISION, params, actor=actor, deadline_s=deadline_s)
 
 
