@@ -67,6 +67,8 @@ class Settings(BaseModel):
     # Where subdomains lead: an address (A, AAAA) or a host name (CNAME).
     dns_target: str
     dns_zone_file: Path | None = None
+    # The name server that a new zone file names; without one, `ns1.<base_domain>`.
+    dns_nameserver: str | None = None
 
     mail: MailKind = MailKind.FILE
     mail_from: str

@@ -189,7 +189,7 @@ def open_dns(settings: Settings) -> DnsProvider:
             from controlplane_dns.zonefile import ZoneFile  # noqa: PLC0415  only the chosen one
 
             path = _needed(settings.dns_zone_file, "CONTROLPLANE_DNS_ZONE_FILE", "zonefile")
-            return ZoneFile(path, zone=settings.base_domain)
+            return ZoneFile(path, zone=settings.base_domain, nameserver=settings.dns_nameserver)
         case DnsKind.MEMORY:
             from controlplane_dns.memory import MemoryDns  # noqa: PLC0415  only the chosen one
 

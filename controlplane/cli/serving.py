@@ -13,6 +13,7 @@ from controlplane.errors import StartupError
 # An open event stream would hold the end up for ever; its reader comes back by Last-Event-ID.
 _GRACE_S = 2
 _BACKLOG = 1024
+_KEEP_ALIVE_S = 75
 
 
 class _Server(uvicorn.Server):
@@ -70,6 +71,8 @@ async def serve(
         server_header=False,
         proxy_headers=False,
         backlog=_BACKLOG,
+        # Longer than load balancers keep an idle connection, or they send into a closed one.
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_GRACE_S,
     )
     server = _Server(config, ready or asyncio.Event())

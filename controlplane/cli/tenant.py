@@ -55,7 +55,7 @@ def command() -> None:
 @click.option("--subdomain", required=True, help="3 to 63 letters, digits or hyphens.")
 @click.option("--admin-email", required=True, help="Gets the welcome mail.")
 @click.option("--admin-name", help="How the welcome mail greets.")
-@click.option("--tier", type=one_of(Tier), help="Default: starter.")
+@click.option("--tier", type=one_of(Tier), help="Default: the installation's.")
 @_wait
 @_timeout
 @_dry_run

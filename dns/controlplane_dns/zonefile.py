@@ -32,6 +32,14 @@ class ZoneFile:
         # One thread at a time may wait for the file's lock, whatever is asked of this object.
         self._turn = asyncio.Lock()
 
+    def create(self) -> None:
+        """Make the file unless it is there; blocks. Without this the first record makes it."""
+        with zonedisk.explained(self._path):
+            path = self._path.resolve()
+            with zonedisk.locked(path):
+                if not (zonedisk.content(path) or b"").strip():
+                    zonedisk.replace(path, _text(self._read()).encode(_ENCODING))
+
     async def ensure(self, record: Record, mark: Mark) -> str:
         """The reference is the zone's serial."""
         change = partial(zoneplan.with_record, record=canonical(record), mark=mark, zone=self._zone)

@@ -310,3 +310,14 @@ def _answers(text: str) -> dict[str, str]:
         for name, node in zone.items()
         if str(name) in {f"{label}.example.com." for label in ("acme", "globex", "initech")}
     }
+
+
+def test_a_zone_can_be_made_before_its_first_record_and_is_then_left_alone(tmp_path: Path) -> None:
+    zone = ZoneFile(tmp_path / "zone", zone="apps.test", nameserver="ns.invalid")
+    zone.create()
+    before = (tmp_path / "zone").read_bytes()
+    zone.create()
+
+    assert (tmp_path / "zone").read_bytes() == before
+    assert b"NS ns.invalid." in before
+    assert b" A " not in before

@@ -11,6 +11,10 @@ _PRESET = {
     "CONTROLPLANE_MAIL_FROM": "Control plane <noreply@localhost>",
     "CONTROLPLANE_LOG_FORMAT": "console",
     "CONTROLPLANE_LOG_LEVEL": "info",
+    # One machine: a worker that was killed is replaced in seconds, and so is its lease.
+    "CONTROLPLANE_WORKER_LEASE_S": "10",
+    "CONTROLPLANE_WORKER_BEAT_S": "3",
+    "CONTROLPLANE_WORKER_CALL_S": "5",
 }
 
 
@@ -29,6 +33,8 @@ def variables(urls: Urls, folder: Folder, *, port: int, given: Mapping[str, str]
         "CONTROLPLANE_DNS": "zonefile",
         "CONTROLPLANE_DNS_TARGET": "127.0.0.1",
         "CONTROLPLANE_DNS_ZONE_FILE": str(folder.zone),
+        # Nobody delegates to it; so the zone holds the tenants' records and no others.
+        "CONTROLPLANE_DNS_NAMESERVER": "ns.invalid",
         "CONTROLPLANE_MAIL": "file",
         "CONTROLPLANE_MAIL_FOLDER": str(folder.outbox),
     }

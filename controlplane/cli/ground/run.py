@@ -18,6 +18,7 @@ from controlplane.cli.ground.worker_process import supervised, working
 from controlplane.settings import Settings
 from controlplane.web.app import create_app
 from controlplane.wiring import Parts, open_parts
+from controlplane_dns.zonefile import ZoneFile
 
 _HOST = "127.0.0.1"
 
@@ -73,11 +74,20 @@ async def running(wish: Wish, stopping: asyncio.Event) -> AsyncIterator[Running]
         )
         wanted = settings.load(values)
         parts = await stack.enter_async_context(open_parts(wanted))
+        await asyncio.to_thread(_create_zone, wanted)
         token = await first_admin.fresh_token(parts.owner)
         await stack.enter_async_context(_served(create_app(parts), bound, stopping))
         await working(folder.worker_pid, stopping)
         _check(stopping)
         yield Running(folder, urls, wanted, parts, f"http://{_HOST}:{port}", token)
+
+
+def _create_zone(wanted: Settings) -> None:
+    """So that the file which is told of is there before the first tenant is."""
+    assert wanted.dns_zone_file is not None  # noqa: S101  environment.variables sets it
+    ZoneFile(
+        wanted.dns_zone_file, zone=wanted.base_domain, nameserver=wanted.dns_nameserver
+    ).create()
 
 
 @contextlib.contextmanager

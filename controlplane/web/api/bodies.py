@@ -76,7 +76,7 @@ class NewTenantBody(Struct, forbid_unknown_fields=True):
     subdomain: Label
     admin_email: Address
     admin_name: Line | None = None
-    tier: Tier = Tier.STARTER
+    tier: Tier | None = None
     metadata: dict[str, Any] = {}
 
     def parsed(self) -> NewTenant:
