@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from controlplane.domain.mail import Message
-from controlplane.domain.tenants import Tenant
+from controlplane.domain.tenants import Tenant, TenantState
 from controlplane.errors import DatabaseUnavailable, SettingsInvalid, StartupError
 from controlplane.ports import DnsProvider, MailSender
 from controlplane.provisioning.drive import Crew, Failpoint, nowhere
@@ -34,10 +34,13 @@ from controlplane.provisioning.steps.admin import Admin
 from controlplane.provisioning.steps.bury import Bury
 from controlplane.provisioning.steps.condemn import Condemn
 from controlplane.provisioning.steps.dns import Dns
+from controlplane.provisioning.steps.repair import Inspect, Upgrade
 from controlplane.provisioning.steps.retire import Retire
 from controlplane.provisioning.steps.schema import Schema
 from controlplane.provisioning.steps.sessions import Sessions
+from controlplane.provisioning.steps.standing import Standing
 from controlplane.provisioning.steps.verify import Verify
+from controlplane.provisioning.steps.welcome import Welcome
 from controlplane.routing import Tenancy, check_login
 from controlplane.settings import DnsKind, MailKind, Settings
 from controlplane.store import deliveries, tenants
@@ -244,6 +247,11 @@ def open_steps(parts: Parts) -> dict[str, LocalStep | RemoteStep]:
         "retire": Retire(),
         "condemn": Condemn(),
         "bury": Bury(),
+        "suspend": Standing(TenantState.SUSPENDED),
+        "serve": Standing(TenantState.ACTIVE),
+        "inspect": Inspect(),
+        "upgrade": Upgrade(parts.template),
+        "welcome": Welcome(),
     }
 
 

@@ -284,7 +284,7 @@ class Drive:
         async with self.crew.database.begin() as tx:
             await journal.fence(tx, self.operation, exclusive=True)
             if state is not OperationState.SUCCEEDED:
-                await tenants.set_state(tx, after.tenant_id, state_after_rollback(after))
+                await _give_back(tx, after)
             await journal.turn(tx, after, finished=True)
             await audit.operation_ended(tx, after)
             await self._at_operation("before-finish-commit")
@@ -333,9 +333,11 @@ class Drive:
         await self.crew.failpoint(f"operation:{self.operation.plan.kind}:{place}")
 
 
-def state_after_rollback(operation: Operation) -> TenantState:
-    """The tenant's state once the operation is undone (or abandoned)."""
-    return operation.plan.rolled_back or TenantState(operation.params["from_state"])
+async def _give_back(tx: AsyncConnection, operation: Operation) -> None:
+    """The tenant has the state that its plan names for a rollback, or the one it had."""
+    state = operation.plan.rolled_back or TenantState(operation.params["from_state"])
+    if (await tenants.get(tx, operation.tenant_id)).state is not state:
+        await tenants.set_state(tx, operation.tenant_id, state)
 
 
 # What PostgreSQL reports of a transaction that it has surely rolled back, and that may work later:

@@ -48,7 +48,57 @@ PURGE = Plan(
     rolled_back=None,
 )
 
-PLANS = (PROVISION, DEPROVISION, PURGE)
+SUSPEND = Plan(
+    "suspend",
+    1,
+    (PlanStep("suspend", Action.ENSURE, Reach.LOCAL, pivot=True),),
+    rolled_back=None,
+)
+
+# Nobody is let in before the tenant was looked at as an app server would.
+RESUME = Plan(
+    "resume",
+    1,
+    (
+        PlanStep("verify", Action.ENSURE, Reach.REMOTE),
+        PlanStep("serve", Action.ENSURE, Reach.LOCAL, pivot=True),
+    ),
+    rolled_back=None,
+)
+
+RESTORE = Plan(
+    "restore",
+    1,
+    (
+        PlanStep("dns", Action.ENSURE, Reach.REMOTE),
+        PlanStep("verify", Action.ENSURE, Reach.REMOTE),
+        PlanStep("serve", Action.ENSURE, Reach.LOCAL, pivot=True),
+    ),
+    rolled_back=None,
+)
+
+# Its pivot comes first: a repair puts back what is missing, and must not take it away again.
+REPAIR = Plan(
+    "repair",
+    1,
+    (
+        PlanStep("inspect", Action.ENSURE, Reach.LOCAL, pivot=True),
+        PlanStep("upgrade", Action.ENSURE, Reach.LOCAL),
+        PlanStep("admin", Action.ENSURE, Reach.LOCAL),
+        PlanStep("dns", Action.ENSURE, Reach.REMOTE),
+        PlanStep("verify", Action.ENSURE, Reach.REMOTE),
+    ),
+    rolled_back=None,
+)
+
+WELCOME = Plan(
+    "welcome",
+    1,
+    (PlanStep("welcome", Action.ENSURE, Reach.LOCAL, pivot=True),),
+    rolled_back=None,
+)
+
+PLANS = (PROVISION, DEPROVISION, PURGE, SUSPEND, RESUME, RESTORE, REPAIR, WELCOME)
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:

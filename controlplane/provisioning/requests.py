@@ -63,7 +63,7 @@ async def create_tenant(
     )
     after = {"name": wanted.name, "subdomain": wanted.subdomain, "tier": tier}
     await audit.write(conn, actor, "tenant.create", tenant_id=tenant_id, after=after)
-    return await _start(conn, tenant_id, PROVISION, {}, actor=actor, deadline_s=deadline_s)
+    return await start(conn, tenant_id, PROVISION, {}, actor=actor, deadline_s=deadline_s)
 
 
 async def provision_again(
@@ -73,12 +73,12 @@ async def provision_again(
 
     Raises TenantNotFound, OperationInProgress, InvalidState, SubdomainTaken.
     """
-    tenant = await _idle_tenant(conn, tenant_id)
+    tenant = await idle_tenant(conn, tenant_id)
     if tenant.state is not TenantState.FAILED:
         raise InvalidState(f"The tenant is {tenant.state}; only a failed one is provisioned again.")
     await tenants.provision_again(conn, tenant)
     await audit.write(conn, actor, "tenant.provision", tenant_id=tenant_id)
-    return await _start(conn, tenant_id, PROVISION, {}, actor=actor, deadline_s=deadline_s)
+    return await start(conn, tenant_id, PROVISION, {}, actor=actor, deadline_s=deadline_s)
 
 
 async def delete_tenant(
@@ -93,18 +93,18 @@ async def delete_tenant(
     tenant = await tenants.get(conn, tenant_id, lock=True)
     if tenant.state in _GONE:
         return await _newest(conn, tenant_id)
-    tenant = await _idle_tenant(conn, tenant_id)
+    tenant = await idle_tenant(conn, tenant_id)
     before: dict[str, Any] = {"state": tenant.state}
     if tenant.state is TenantState.FAILED:
         await audit.write(conn, actor, "tenant.purge", tenant_id=tenant_id, before=before)
         from_state: dict[str, Any] = {"from_state": tenant.state}
-        return await _start(conn, tenant_id, PURGE, from_state, actor=actor, deadline_s=deadline_s)
+        return await start(conn, tenant_id, PURGE, from_state, actor=actor, deadline_s=deadline_s)
     if tenant.state not in _DELETABLE:
         raise InvalidState(f"The tenant is {tenant.state} and cannot be deleted.")
     await tenants.set_state(conn, tenant_id, TenantState.DELETING)
     await audit.write(conn, actor, "tenant.delete", tenant_id=tenant_id, before=before)
     params: dict[str, Any] = {"from_state": tenant.state}
-    return await _start(conn, tenant_id, DEPROVISION, params, actor=actor, deadline_s=deadline_s)
+    return await start(conn, tenant_id, DEPROVISION, params, actor=actor, deadline_s=deadline_s)
 
 
 async def cancel(conn: AsyncConnection, operation_id: UUID, *, actor: Actor) -> OperationView:
@@ -172,7 +172,7 @@ async def abandon(
     )
 
 
-async def _start(
+async def start(
     conn: AsyncConnection,
     tenant_id: UUID,
     plan: Plan,
@@ -181,6 +181,7 @@ async def _start(
     actor: Actor,
     deadline_s: float,
 ) -> OperationView:
+    """Enter an operation that follows the plan. Raises OperationInProgress."""
     operation_id = uuid4()
     await operations.add(
         conn,
@@ -196,7 +197,8 @@ async def _start(
     return await operations.get(conn, operation_id)
 
 
-async def _idle_tenant(conn: AsyncConnection, tenant_id: UUID) -> Tenant:
+async def idle_tenant(conn: AsyncConnection, tenant_id: UUID) -> Tenant:
+    """The tenant, held until the commit. Raises TenantNotFound, OperationInProgress."""
     tenant = await tenants.get(conn, tenant_id, lock=True)
     live = select(table.c.kind).where(table.c.tenant_id == tenant_id, table.c.finished_at.is_(None))
     kind = (await conn.execute(live)).scalar_one_or_none()

@@ -151,7 +151,15 @@ async def of_tenant(conn: AsyncConnection, tenant_id: UUID) -> list[dict[str, An
     c = outbox.c
     rows = await conn.execute(
         select(
-            c.id, c.template, c.recipient, c.state, c.attempt, c.last_error, c.created_at, c.sent_at
+            c.id,
+            c.operation_id,
+            c.template,
+            c.recipient,
+            c.state,
+            c.attempt,
+            c.last_error,
+            c.created_at,
+            c.sent_at,
         )
         .where(c.tenant_id == tenant_id)
         .order_by(c.created_at.desc(), c.id)

@@ -172,7 +172,7 @@ def _assert_mails(world: World, tenant: Any) -> None:
     for operation in world.operations:
         if operation.tenant_id == tenant.id:
             mails = [m for m in world.mails if m.operation_id == operation.id]
-            welcomed = operation.kind == "provision" and operation.state == "succeeded"
+            welcomed = operation.kind in {"provision", "welcome"} and operation.state == "succeeded"
             assert len(mails) == (1 if welcomed else 0)
             assert all(mail.attempt <= 1 or mail.state != "uncertain" for mail in mails)
 

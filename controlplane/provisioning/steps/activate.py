@@ -7,7 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.tenants import TenantState
 from controlplane.provisioning.step import Output, Target
-from controlplane.store import deliveries, tenants
+from controlplane.provisioning.steps.welcome import enqueue_welcome
+from controlplane.store import tenants
 
 
 class Activate:
@@ -18,16 +19,8 @@ class Activate:
         return str(target.tenant.id)
 
     async def ensure(self, tx: AsyncConnection, target: Target) -> Output:
-        tenant = target.tenant
-        await tenants.set_state(tx, tenant.id, TenantState.ACTIVE)
-        await deliveries.enqueue(
-            tx,
-            tenant_id=tenant.id,
-            operation_id=target.operation_id,
-            template="welcome",
-            recipient=tenant.admin_email,
-        )
-        await tenants.set_condition(tx, tenant.id, "WelcomeSent", holds=False, reason="queued")
+        await tenants.set_state(tx, target.tenant.id, TenantState.ACTIVE)
+        await enqueue_welcome(tx, target)
         return None
 
     async def absent(self, _tx: AsyncConnection, _target: Target) -> Output:

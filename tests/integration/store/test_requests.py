@@ -130,11 +130,11 @@ async def test_a_refused_tenant_leaves_nothing_behind(conn: AsyncConnection) -> 
     assert await _world(conn) == before
 
 
-@pytest.mark.parametrize("state", [TenantState.ACTIVE, TenantState.SUSPENDED, TenantState.FAILED])
+@pytest.mark.parametrize("state", [TenantState.ACTIVE, TenantState.SUSPENDED])
 async def test_a_tenant_at_rest_can_be_deleted_and_is_refused_at_once(
     conn: AsyncConnection, acme: Accepted, state: TenantState
 ) -> None:
-    await (_failed if state is TenantState.FAILED else _active)(conn, acme)
+    await _active(conn, acme)
     if state is TenantState.SUSPENDED:
         await tenants.set_state(conn, acme.id, state)
     operation = await _delete(conn, acme.id)
@@ -143,6 +143,17 @@ async def test_a_tenant_at_rest_can_be_deleted_and_is_refused_at_once(
     params = select(table.c.params).where(table.c.id == operation.id)
     assert (await conn.execute(params)).scalar_one() == {"from_state": state}
     assert (await _audit(conn))[-1].before == {"state": state}
+
+
+async def test_deleting_a_failed_tenant_purges_it_and_leaves_its_name_free_meanwhile(
+    conn: AsyncConnection, acme: Accepted
+) -> None:
+    await _failed(conn, acme)
+    operation = await _delete(conn, acme.id)
+    assert operation.kind == "purge"
+    assert [step.name for step in operation.steps] == ["condemn", "dns", "schema", "bury"]
+    assert (await tenants.get(conn, acme.id)).state is TenantState.FAILED
+    await accept(conn, "acme")
 
 
 async def test_deleting_again_answers_with_the_operation_that_deletes(
