@@ -88,6 +88,7 @@ class MailBody(Struct):
     """A mail to a tenant: which one and what became of it, never what it said."""
 
     id: UUID
+    operation_id: UUID
     template: str
     recipient: str
     state: DeliveryState
