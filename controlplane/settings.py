@@ -62,6 +62,8 @@ class Settings(BaseModel):
     body_limit_bytes: int = Field(default=1_048_576, gt=0)
 
     tenant_template: Path | None = None
+    # Days for which a deleted tenant can be restored.
+    grace_days: int = Field(default=30, ge=0, le=36_500)
 
     dns: DnsKind = DnsKind.ZONEFILE
     # Where subdomains lead: an address (A, AAAA) or a host name (CNAME).

@@ -102,7 +102,7 @@ def require_success(operation: Json) -> None:
             return
         case OperationState.PARKED:
             raise CommandFailed(
-                f"The operation is parked: undoing it keeps failing.{why} When the cause is gone: "
+                f"The operation is parked: it cannot go on by itself.{why} When the cause is gone: "
                 f"controlplane operation resume {operation['id']}"
             )
         case state:

@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from controlplane.cli import follow
-from controlplane.cli.client import TENANTS, Api, open_api
+from controlplane.cli import lifecycle
+from controlplane.cli.acting import dry_run_option, finish, timeout_option, wait_option
+from controlplane.cli.client import TENANTS, open_api
 from controlplane.cli.output import (
     Output,
     age,
@@ -24,30 +25,25 @@ from controlplane.errors import SubdomainTaken
 
 Json = dict[str, Any]
 
-_wait = click.option(
-    "--wait/--no-wait", default=True, show_default=True, help="Follow the operation to its end."
-)
-_timeout = click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Wait at most so long; the operation goes on.",
-)
-_dry_run = click.option("--dry-run", is_flag=True, help="Only check and say what would happen.")
-
 
 @click.group("tenant")
 def command() -> None:
-    """Create, list, show, delete tenants.
+    """Create, list, show, suspend, delete, restore, purge tenants.
 
     \b
     controlplane tenant create Acme --subdomain acme --admin-email ada@acme.test
     controlplane tenant list --state active
     controlplane tenant show acme --output json
+    controlplane tenant suspend acme
     controlplane tenant delete acme --confirm acme
+    controlplane tenant restore acme
 
     TENANT is a subdomain or an id.
     """
+
+
+for _each in lifecycle.COMMANDS:
+    command.add_command(_each)
 
 
 @command.command("create", short_help="Create a tenant, or nothing at all.")
@@ -56,9 +52,9 @@ def command() -> None:
 @click.option("--admin-email", required=True, help="Gets the welcome mail.")
 @click.option("--admin-name", help="How the welcome mail greets.")
 @click.option("--tier", type=one_of(Tier), help="Default: the installation's.")
-@_wait
-@_timeout
-@_dry_run
+@wait_option
+@timeout_option
+@dry_run_option
 @output_option
 def create(
     *, wait: bool, timeout: float | None, dry_run: bool, output: Output, **wanted: str | None
@@ -86,32 +82,7 @@ async def _create(
     async with open_api() as api:
         operation = await api.post(TENANTS, body)
         title = f"Creating '{body['subdomain']}', operation {operation['id']}"
-        await _finish(api, operation, title, wait=wait, timeout_s=timeout_s, output=output)
-
-
-async def _finish(
-    api: Api, operation: Json, title: str, *, wait: bool, timeout_s: float | None, output: Output
-) -> None:
-    """Follow the operation where that is wanted, then print how things stand."""
-    if wait:
-        operation = await follow.follow(api, operation, title=title, timeout_s=timeout_s)
-    else:
-        tell(f"Accepted. Watch it by: controlplane operation watch {operation['id']}")
-    if output is Output.JSON:
-        print_json(operation)
-    else:
-        print_fields(_brief(await api.get(f"{TENANTS}/{operation['tenant_id']}"), operation))
-    if wait:
-        follow.require_success(operation)
-
-
-def _brief(tenant: Json, operation: Json) -> list[tuple[str, str]]:
-    return [
-        ("Tenant", tenant["id"]),
-        ("State", tenant["state"]),
-        ("URL", tenant["url"]),
-        ("Operation", f"{operation['id']} ({operation['state']})"),
-    ]
+        await finish(api, operation, title, wait=wait, timeout_s=timeout_s, output=output)
 
 
 @command.command("list")
@@ -195,9 +166,9 @@ def _show_parts(tenant: Json) -> None:
 @command.command("delete", short_help="Take a tenant off the air; its rows are kept.")
 @click.argument("tenant")
 @click.option("--confirm", metavar="TENANT", help="The same again, so that it is meant.")
-@_wait
-@_timeout
-@_dry_run
+@wait_option
+@timeout_option
+@dry_run_option
 @output_option
 def delete(
     *,
@@ -232,4 +203,4 @@ async def _delete(
         if operation["state"] == OperationState.SUCCEEDED:
             tell(f"'{tenant['subdomain']}' is deleted already.")
         title = f"Deleting '{tenant['subdomain']}', operation {operation['id']}"
-        await _finish(api, operation, title, wait=wait, timeout_s=timeout_s, output=output)
+        await finish(api, operation, title, wait=wait, timeout_s=timeout_s, output=output)

@@ -11,7 +11,7 @@ from litestar.types import ControllerRouterHandler
 
 from controlplane import __version__
 from controlplane.web import tenant
-from controlplane.web.api import operations, system, tenants
+from controlplane.web.api import lifecycle, operations, system, tenants
 from controlplane.web.api.parameters import sound_parameters
 from controlplane.web.asgi import ASGIApp, templated
 from controlplane.web.auth import admins_only
@@ -31,7 +31,7 @@ admin_router = Router(
     path="/api/admin",
     guards=[admins_only, sound_parameters],
     security=BEARER,
-    route_handlers=[tenants.router, operations.router],
+    route_handlers=[tenants.router, lifecycle.router, operations.router],
 )
 
 

@@ -27,6 +27,12 @@ async def admins_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRou
     connection.scope["user"] = principal
 
 
+def super_admins_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """A guard for what cannot be undone; comes after `admins_only`. Raises PermissionDenied."""
+    if connection.user.role is not AdminRole.SUPER_ADMIN:
+        raise PermissionDenied("This needs a token of an admin whose role is super_admin.")
+
+
 def allowed_scopes(principal: Principal) -> frozenset[Scope]:
     """What the token allows and the role does not forbid."""
     role = {Scope.READ} if principal.role is AdminRole.SUPPORT else set(Scope)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from litestar import Litestar
+from litestar.datastructures import ResponseHeader
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.spec import Components, Example, SecurityScheme, Tag
 from litestar.types import ControllerRouterHandler
@@ -15,6 +16,9 @@ from controlplane.errors import ControlPlaneError, FieldFault
 from controlplane.web.request import ApiRequest
 
 BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
+LOCATION = ResponseHeader(
+    name="Location", value="", description="The operation's address.", documentation_only=True
+)
 
 _EXAMPLES: dict[int, ControlPlaneError] = {
     400: errors.InvalidRequest("The body is not JSON that can be read."),

@@ -23,10 +23,14 @@ from tests.web.calls import BASE, TENANTS, Site, new_tenant, open_site
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
 
 _ON_TENANTS_HOSTS = "getTenantInfo"
-# What a schema cannot say: a key that was used for another request, a reserved subdomain.
+# What a schema cannot say: a key that was used for another request, a reserved subdomain, the
+# subdomain that confirms.
 _SETTINGS = """
 [[operations]]
-include-operation-id = ["createTenant", "provisionTenant"]
+include-operation-id = [
+  "createTenant", "provisionTenant", "suspendTenant", "resumeTenant", "restoreTenant", "purgeTenant",
+  "resendWelcome",
+]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422"]
 """
 
@@ -57,7 +61,7 @@ async def opened(server: Server) -> AsyncIterator[Target]:
             serve = asyncio.create_task(serving.serve(site.app, bound, stopping))
             try:
                 url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-                yield Target(url, site.tokens["admin"], 5, host)
+                yield Target(url, site.tokens["super_admin"], 5, host)
             finally:
                 stopping.set()
                 await serve

@@ -173,13 +173,6 @@ async def test_a_failed_tenant_is_provisioned_again_by_one_of_two(site: Site) ->
         assert (await client.get(address)).json()["state"] == "pending"
 
 
-async def test_an_active_tenant_is_not_provisioned_again(site: Site) -> None:
-    async with site.client() as client, site.working():
-        made = await client.post(TENANTS, json=new_tenant(), headers={"prefer": "wait=30"})
-        answer = await client.post(f"{made.headers['location']}/provision")
-    assert (answer.status_code, answer.json()["code"]) == (409, "invalid_state")
-
-
 async def test_what_was_asked_is_on_record_with_who_and_from_where(site: Site) -> None:
     async with site.client() as client:
         headers = {"x-request-id": "audit-1", "user-agent": "curl/8\x7f"}

@@ -67,6 +67,9 @@ Remark = Annotated[
         pattern=r"^[^\x00]*[^\s\x00][^\x00]*$",
     ),
 ]
+Confirmation = Annotated[
+    str, _documented("The tenant's subdomain, once more, so that this is meant.", "acme")
+]
 
 
 class NewTenantBody(Struct, forbid_unknown_fields=True):
@@ -93,6 +96,13 @@ class NewTenantBody(Struct, forbid_unknown_fields=True):
             tier=self.tier,
             metadata=self.metadata,
         )
+
+
+class PurgeBody(Struct, forbid_unknown_fields=True):
+    """That a tenant's data is to be destroyed, and whether before its grace period is over."""
+
+    confirm: Confirmation
+    skip_grace: bool = False
 
 
 class AbandonBody(Struct, forbid_unknown_fields=True):

@@ -29,14 +29,11 @@ from controlplane.web.api.views import (
     tenant_body,
     tenant_detail,
 )
-from controlplane.web.openapi import problems
+from controlplane.web.openapi import LOCATION, problems
 from controlplane.web.request import ApiRequest, reading
 from controlplane.web.watch import ended
 
 _NEWEST = 10
-_LOCATION = ResponseHeader(
-    name="Location", value="", description="The operation's address.", documentation_only=True
-)
 
 # `state` as a parameter's name is Litestar's own.
 InState = Annotated[TenantState | None, QueryParameter(name="state")]
@@ -56,7 +53,7 @@ Search = Annotated[
     operation_id="createTenant",
     summary="Create a tenant",
     status_code=202,
-    response_headers=[_LOCATION],
+    response_headers=[LOCATION],
     responses=problems(401, 403, 409, 413, 415, 422)
     | {201: ResponseSpec(OperationBody, description="Made within the time of `Prefer: wait=N`.")},
 )
@@ -140,7 +137,7 @@ async def get_tenant(request: ApiRequest, tenant_id: FromPath[UUID]) -> Response
     operation_id="deleteTenant",
     summary="Delete a tenant, softly",
     status_code=202,
-    response_headers=[_LOCATION],
+    response_headers=[LOCATION],
     responses=problems(401, 403, 404, 409, 422),
 )
 async def delete_tenant(request: ApiRequest, tenant_id: FromPath[UUID]) -> Response[OperationBody]:
@@ -152,26 +149,6 @@ async def delete_tenant(request: ApiRequest, tenant_id: FromPath[UUID]) -> Respo
             conn, tenant_id, actor=request.actor, deadline_s=deadline_s
         )
     return accepted(view)
-
-
-@post(
-    "/{tenant_id:uuid}/provision",
-    operation_id="provisionTenant",
-    summary="Provision a failed tenant again",
-    status_code=202,
-    response_headers=[_LOCATION],
-    responses=problems(401, 403, 404, 409, 413, 422),
-)
-async def provision_tenant(
-    request: ApiRequest, tenant_id: FromPath[UUID], idempotency_key: IdempotencyKey = None
-) -> Response[OperationBody]:
-    """A new attempt for a tenant whose provisioning failed; it claims its subdomain again."""
-    actor, deadline_s = request.actor, request.parts.settings.operation_deadline_s
-
-    async def ask(conn: AsyncConnection) -> OperationView:
-        return await requests.provision_again(conn, tenant_id, actor=actor, deadline_s=deadline_s)
-
-    return accepted(await once(request, parsed_key(idempotency_key), ask))
 
 
 @get(
@@ -198,7 +175,6 @@ router = Router(
         list_tenants,
         get_tenant,
         delete_tenant,
-        provision_tenant,
         get_provision,
     ],
 )
