@@ -34,6 +34,7 @@ from controlplane.provisioning.steps.admin import Admin
 from controlplane.provisioning.steps.bury import Bury
 from controlplane.provisioning.steps.condemn import Condemn
 from controlplane.provisioning.steps.dns import Dns
+from controlplane.provisioning.steps.orphan import Disown, OrphanRecord, OrphanSchema
 from controlplane.provisioning.steps.repair import Inspect, Upgrade
 from controlplane.provisioning.steps.retire import Retire
 from controlplane.provisioning.steps.schema import Schema
@@ -252,6 +253,9 @@ def open_steps(parts: Parts) -> dict[str, LocalStep | RemoteStep]:
         "inspect": Inspect(),
         "upgrade": Upgrade(parts.template),
         "welcome": Welcome(),
+        "disown": Disown(),
+        "orphan_record": OrphanRecord(parts.dns, parts.settings.dns_target),
+        "orphan_schema": OrphanSchema(),
     }
 
 
@@ -297,6 +301,18 @@ def open_mailroom(parts: Parts, *, failpoint: Failpoint = nowhere) -> Mailroom:
     )
 
 
+def open_reaper(parts: Parts) -> Reaper:
+    """The loop below the leases: takes up again, forgets, reconciles; `run` it."""
+    return Reaper(
+        database=parts.owner,
+        installation=parts.installation,
+        dns=parts.dns,
+        dns_target=parts.settings.dns_target,
+        deadline_s=parts.settings.operation_deadline_s,
+        every_s=parts.settings.reaper_every_s,
+    )
+
+
 async def run_worker(parts: Parts, stopping: asyncio.Event) -> None:
     """The loops of one worker, until `stopping` is set."""
     engine, mailroom = open_engine(parts), open_mailroom(parts)
@@ -307,5 +323,5 @@ async def run_worker(parts: Parts, stopping: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(engine.run(stopping))
         group.create_task(mailroom.run(stopping))
-        group.create_task(Reaper(parts.owner, parts.settings.reaper_every_s).run(stopping))
+        group.create_task(open_reaper(parts).run(stopping))
         group.create_task(listen(direct, wake, stopping))

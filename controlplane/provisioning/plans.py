@@ -98,7 +98,20 @@ WELCOME = Plan(
     rolled_back=None,
 )
 
-PLANS = (PROVISION, DEPROVISION, PURGE, SUSPEND, RESUME, RESTORE, REPAIR, WELCOME)
+# Takes away what nobody owns any more. Its pivot comes first, for an orphan is never put back; the
+# tenant keeps its state.
+CLEAN = Plan(
+    "clean",
+    1,
+    (
+        PlanStep("disown", Action.ENSURE, Reach.LOCAL, pivot=True),
+        PlanStep("orphan_record", Action.ABSENT, Reach.REMOTE),
+        PlanStep("orphan_schema", Action.ABSENT, Reach.LOCAL),
+    ),
+    rolled_back=None,
+)
+
+PLANS = (PROVISION, DEPROVISION, PURGE, SUSPEND, RESUME, RESTORE, REPAIR, WELCOME, CLEAN)
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:

@@ -1,30 +1,63 @@
-"""The level-triggered net below the leases: takes up again what was parked for a passing reason."""
+"""The level-triggered net below the leases: takes up again what was parked for a passing reason,
+and has removed what nobody owns."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from controlplane.domain.operations import OperationState
-from controlplane.errors import InvalidState
-from controlplane.provisioning import requests
+from controlplane.domain.drift import REPAIRABLE, Finding
+from controlplane.errors import InvalidState, StepError
+from controlplane.ports import DnsProvider
+from controlplane.provisioning import reconcile, requests
 from controlplane.provisioning.waiting import first_of
+from controlplane.store import idempotency
 from controlplane.store.audit import Actor
-from controlplane.store.tables import operations
 
 log = structlog.get_logger()
+
+_ACTOR = Actor(None, "operation")
+_LOCK = "controlplane/reaper"
+# A provider that forgot everything must not bury what people ask for under repairs.
+_AT_ONCE = 20
+
+# `resumed` stands beside `parked` in the error: it must outlive the next parking. Since the last
+# try (run_at: the last claim's, plus its back-off) 1, 2, 4 … 60 minutes must have gone by.
+_PARKED = text("""
+WITH parked AS (
+  SELECT id, run_at, coalesce((error->>'resumed')::int, 0) AS resumed
+  FROM public.operations
+  WHERE state = 'parked' AND (error->'parked'->>'retriable')::boolean
+)
+SELECT id FROM parked
+WHERE resumed = 0 OR run_at <= clock_timestamp()
+  - least(power(2, least(resumed - 1, 6)), 60) * interval '1 minute'
+ORDER BY run_at
+""")
+_COUNT = text("""
+UPDATE public.operations
+SET error = jsonb_set(error, '{resumed}', to_jsonb(coalesce((error->>'resumed')::int, 0) + 1))
+WHERE id = :id
+""")
 
 
 @dataclass
 class Reaper:
-    """Sweeps every `every_s` until told to stop; any number of workers may do so at once."""
+    """Sweeps every `every_s` seconds until told to stop. Any number of workers may do so at once;
+    what they write, they write one after the other."""
 
     database: AsyncEngine
+    installation: UUID
+    dns: DnsProvider
+    dns_target: str
+    deadline_s: float
     every_s: float = 60.0
+    _before: frozenset[Finding] = field(default=frozenset(), repr=False)
 
     async def run(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
@@ -33,23 +66,69 @@ class Reaper:
                 await self.sweep()
 
     async def sweep(self) -> int:
-        """Resume every operation that was parked by a failure that may have passed; how many."""
-        parked = select(operations.c.id).where(
-            operations.c.state == OperationState.PARKED,
-            operations.c.error["parked"]["retriable"].as_boolean(),
-        )
+        """Set right what can be; how many operations go on or begin by it."""
+        return await self._turn(self._resume) + await self._turn(self._reconcile)
+
+    async def _turn(self, work: Callable[[], Awaitable[int]]) -> int:
         try:
-            async with self.database.connect() as conn:
-                found = (await conn.execute(parked)).scalars().all()
-            return sum([await self._resume(operation_id) for operation_id in found])
-        except DBAPIError as error:
-            log.warning("sweep_failed", error=type(error.orig).__name__)
+            return await work()
+        except (DBAPIError, StepError) as error:
+            name = type(error.orig if isinstance(error, DBAPIError) else error).__name__
+            log.warning("sweep_failed", error=name)
             return 0
 
-    async def _resume(self, operation_id: UUID) -> int:
-        try:
-            async with self.database.begin() as conn:
-                await requests.resume(conn, operation_id, actor=Actor(None, "operation"))
-        except InvalidState:
-            return 0  # another worker was faster
-        return 1
+    async def _resume(self) -> int:
+        """Resume what was parked by a failure that may have passed, and forget old keys."""
+        async with self.database.begin() as conn:
+            if not await _alone(conn):
+                return 0
+            parked = (await conn.execute(_PARKED)).scalars().all()
+            resumed = [await _resume(conn, operation_id) for operation_id in parked]
+            await idempotency.forget_expired(conn)
+        return sum(resumed)
+
+    async def _reconcile(self) -> int:
+        """Repair what was found twice in a row: once may be an operation in flight."""
+        found = await reconcile.look(
+            self.database,
+            installation=self.installation,
+            dns=self.dns,
+            dns_target=self.dns_target,
+        )
+        lasting = [finding for finding in found if finding in self._before]
+        for finding in found:
+            if finding not in self._before:
+                log.warning("drift", **_told(finding))
+        self._before = frozenset(found)
+        due = [finding for finding in lasting if finding.kind in REPAIRABLE][:_AT_ONCE]
+        if not due:
+            return 0
+        async with self.database.begin() as conn:
+            if not await _alone(conn):
+                return 0
+            started = await reconcile.repair(conn, due, actor=_ACTOR, deadline_s=self.deadline_s)
+        return len(started)
+
+
+async def _resume(conn: AsyncConnection, operation_id: UUID) -> int:
+    try:
+        await requests.resume(conn, operation_id, actor=_ACTOR)
+    except InvalidState:
+        return 0  # an operator was faster
+    await conn.execute(_COUNT, {"id": operation_id})
+    return 1
+
+
+async def _alone(conn: AsyncConnection) -> bool:
+    """Whether no other sweep writes until this transaction's end."""
+    lock = select(func.pg_try_advisory_xact_lock(func.hashtextextended(_LOCK, 0)))
+    return bool((await conn.execute(lock)).scalar_one())
+
+
+def _told(finding: Finding) -> dict[str, str]:
+    return {
+        "kind": finding.kind,
+        "subject": finding.subject,
+        "tenant": str(finding.tenant_id),
+        "detail": finding.detail,
+    }

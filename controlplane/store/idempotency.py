@@ -52,3 +52,8 @@ async def remember(
             expires_at=func.clock_timestamp() + KEPT_FOR,
         )
     )
+
+
+async def forget_expired(conn: AsyncConnection) -> None:
+    """Delete the keys whose time is over."""
+    await conn.execute(delete(table).where(table.c.expires_at <= func.clock_timestamp()))

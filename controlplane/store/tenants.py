@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, func, insert, select, tuple_, update
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -53,6 +54,22 @@ async def add(
         await conn.execute(statement)
     except IntegrityError as error:
         raise _taken(error, subdomain) from error
+
+
+async def add_tombstone(conn: AsyncConnection, *, tenant_id: UUID, subdomain: Subdomain) -> None:
+    """Enter a failed tenant for what carries a mark of ours and has no row; it claims no name.
+
+    A row that is there stays as it is.
+    """
+    row = postgresql.insert(tenants).values(
+        id=tenant_id,
+        name=f"Orphan {tenant_id}",
+        subdomain=subdomain,
+        state=TenantState.FAILED,
+        tier=Tier.STARTER,
+        admin_email="nobody@invalid",
+    )
+    await conn.execute(row.on_conflict_do_nothing(index_elements=[tenants.c.id]))
 
 
 async def provision_again(conn: AsyncConnection, tenant: Tenant) -> None:

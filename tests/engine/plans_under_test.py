@@ -4,11 +4,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
+from psycopg.sql import SQL, Identifier, Literal
+
+from controlplane.domain.dns import record_for
+from controlplane.domain.drift import Finding
+from controlplane.domain.naming import Mark, Subdomain, schema_name
 from controlplane.domain.operations import OperationState, Plan
-from controlplane.provisioning import lifecycle
+from controlplane.provisioning import lifecycle, reconcile
 from controlplane.provisioning.plans import (
+    CLEAN,
     DEPROVISION,
     PLANS,
     PROVISION,
@@ -56,7 +62,10 @@ class Scenario:
 
 # Steps that lie on or behind a pivot in every plan and so have no undo.
 ONE_WAY = frozenset(
-    ["activate", "retire", "condemn", "bury", "suspend", "serve", "inspect", "upgrade", "welcome"]
+    [
+        *("activate", "retire", "condemn", "bury", "suspend", "serve", "inspect", "upgrade"),
+        *("welcome", "disown", "orphan_record", "orphan_schema"),
+    ]
 )
 
 
@@ -88,6 +97,55 @@ async def _deleted(lab: Lab) -> UUID:
     tenant_id = await lab.active("acme")
     await lab.settle(await lab.delete(tenant_id))
     return tenant_id
+
+
+async def _orphaned(lab: Lab) -> UUID:
+    """A failed tenant whose schema, role and record are there all the same."""
+    tenant_id = await _failed(lab)
+    await plant(lab, tenant_id, "schema", "role", record="acme")
+    return tenant_id
+
+
+async def _misnamed(lab: Lab) -> UUID:
+    """An active tenant with a second record, of a name that is not its subdomain."""
+    tenant_id = await lab.active("acme")
+    await plant(lab, tenant_id, record="acme-old")
+    return tenant_id
+
+
+async def plant(lab: Lab, tenant_id: UUID, *things: str, record: str | None = None) -> None:
+    """Put things there that carry our mark for a tenant, as if a worker had lost them."""
+    mark = Mark(lab.parts.installation, tenant_id, uuid4())
+    for thing in things:
+        await lab.sql(_made(thing, schema_name(tenant_id), str(mark)))
+    if record is not None:
+        await lab.dns.ensure(record_for(Subdomain(record), lab.parts.settings.dns_target), mark)
+
+
+def _made(thing: str, name: str, comment: str) -> str:
+    statement = SQL("CREATE {thing} {name}; COMMENT ON {thing} {name} IS {comment}").format(
+        thing=SQL("SCHEMA" if thing == "schema" else "ROLE"),
+        name=Identifier(name),
+        comment=Literal(comment),
+    )
+    return statement.as_string()
+
+
+async def found(lab: Lab) -> list[Finding]:
+    """What the reconciler sees."""
+    return await reconcile.look(
+        lab.parts.owner,
+        installation=lab.parts.installation,
+        dns=lab.dns,
+        dns_target=lab.parts.settings.dns_target,
+    )
+
+
+async def _clean(lab: Lab, _tenant_id: UUID | None) -> OperationView:
+    findings = await found(lab)
+    async with lab.parts.owner.begin() as conn:
+        (started,) = await reconcile.repair(conn, findings, actor=ACTOR, deadline_s=300)
+    return await lab.view(started)
 
 
 def _asked(request: Callable[..., Awaitable[OperationView]], **more: Any) -> Ask:
@@ -122,6 +180,8 @@ SCENARIOS = (
     Scenario(RESTORE, _deleted, _restore, "active", "deleted", 2),
     Scenario(REPAIR, _active, _asked(lifecycle.repair), "active", "active", 2),
     Scenario(WELCOME, _active, _asked(lifecycle.resend_welcome), "active", "active", 3),
+    Scenario(CLEAN, _orphaned, _clean, "failed", "failed", 1),
+    Scenario(CLEAN, _misnamed, _clean, "active", "active", 2, name="clean-record"),
 )
 
 assert {s.plan for s in SCENARIOS} == set(PLANS), "a plan has no scenario"
