@@ -87,6 +87,59 @@ def test_a_tenant_is_created_shown_listed_and_deleted(cli: Cli) -> None:
     assert (again.code, "is deleted already" in again.err) == (0, True)
 
 
+def state_of(cli: Cli, tenant: str) -> str:
+    return str(cli("tenant", "show", tenant, "-o", "json").json["state"])
+
+
+def test_a_tenant_goes_through_its_life_by_its_subdomain(cli: Cli) -> None:
+    assert create(cli, "aviato").code == 0
+    for verb, state in [
+        ("suspend", "suspended"),
+        ("repair", "suspended"),
+        ("resume", "active"),
+        ("welcome", "active"),
+    ]:
+        done = cli("tenant", verb, "aviato")
+        assert (done.code, f"State      {state}" in done.out) == (0, True), verb
+    assert cli("tenant", "delete", "aviato", "--confirm", "aviato").code == 0
+    restored = cli("tenant", "restore", "aviato", "-o", "json")
+    assert (restored.code, restored.json["kind"]) == (0, "restore")
+    assert "Restoring 'aviato'" in restored.err
+    assert cli("tenant", "delete", "aviato", "--confirm", "aviato").code == 0
+    early = cli("tenant", "purge", "aviato", "--confirm", "aviato")
+    assert (early.code, "[invalid_state]" in early.err) == (1, True)
+    purged = cli("tenant", "purge", "aviato", "--confirm", "aviato", "--skip-grace")
+    assert (purged.code, "State      purged" in purged.out) == (0, True)
+    # The name is one that was held, so it still leads to the tombstone.
+    again = cli("tenant", "purge", "aviato", "--confirm", "aviato", "--skip-grace")
+    assert (again.code, "[invalid_state]" in again.err) == (1, True)
+
+
+def test_a_purge_must_be_meant(cli: Cli) -> None:
+    tenant_id = create(cli, "endframe", "-o", "json").json["tenant_id"]
+    assert cli("tenant", "delete", "endframe", "--confirm", "endframe").code == 0
+    for reference in ("endframe", tenant_id):
+        purge = ("tenant", "purge", reference, "--skip-grace")
+        for confirm in ([], ["--confirm", "endframes"], ["--confirm", tenant_id]):
+            refused = cli(*purge, *confirm)
+            assert (refused.code, refused.out) == (2, ""), confirm
+    assert state_of(cli, "endframe") == "deleted"
+    by_id = cli("tenant", "purge", tenant_id, "--confirm", "endframe", "--skip-grace", "--no-wait")
+    assert (by_id.code, "operation watch" in by_id.err) == (0, True)
+
+
+@pytest.mark.parametrize("verb", ["suspend", "resume", "restore", "repair", "welcome", "purge"])
+def test_a_dry_run_of_a_change_changes_nothing(cli: Cli, verb: str) -> None:
+    subdomain = f"dry-{verb}"
+    created = create(cli, subdomain, "-o", "json").json
+    dry = cli("tenant", verb, subdomain, "--dry-run")
+    assert (dry.code, dry.out) == (0, "")
+    assert dry.err == f"Would {verb} '{subdomain}' ({created['tenant_id']}), now active.\n"
+    listed = cli("operation", "list", "--tenant", subdomain, "-o", "json").json
+    assert [operation["id"] for operation in listed] == [created["id"]]
+    assert cli("tenant", verb, "nosuch", "--dry-run").code == 3
+
+
 def test_an_operation_is_listed_shown_and_watched(cli: Cli) -> None:
     accepted = create(cli, "hooli", "--no-wait", "-o", "json")
     operation_id = accepted.json["id"]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -34,9 +35,10 @@ ADDRESSES = [
     *('"ada"@acme.test', "ada@acme.test,x@y.test", "Ada <ada@acme.test>", "a" * 65 + "@acme.test"),
     "ada@" + "a." * 125 + "test",
 ]
-TIERS: list[Any] = ["gold", "", "Starter", "starter\n", None]
+TIERS: list[Any] = ["gold", "", "Starter", "starter\n", 1, []]
 NO_OBJECTS: list[Any] = [[], "x", 1, None, True]
 NO_TEXTS: list[Any] = [1, None, [], {}, True]
+NO_FLAGS: list[Any] = ["", "perhaps", 2, None, [], {}]
 
 
 def deep(levels: int) -> dict[str, Any]:
@@ -110,6 +112,54 @@ async def test_every_fault_is_named_at_once(site: Site) -> None:
         "/admin_email",
         "/metadata",
     }
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "code"),
+    [
+        ({}, "/confirm", "missing"),
+        ({"skip_grace": True}, "/confirm", "missing"),
+        *(({"confirm": value}, "/confirm", "invalid") for value in NO_TEXTS),
+        *(
+            ({"confirm": "acme", "skip_grace": value}, "/skip_grace", "invalid")
+            for value in NO_FLAGS
+        ),
+        ({"confirm": "acme", "skipgrace": True}, "/skipgrace", "unknown_field"),
+        ({"confirm": "acme", "tenant_id": "x"}, "/tenant_id", "unknown_field"),
+    ],
+)
+async def test_a_purge_that_does_not_fit_is_refused_before_the_tenant_is_looked_at(
+    site: Site, body: dict[str, Any], pointer: str, code: str
+) -> None:
+    before = await site.counts()
+    async with site.client("super_admin") as client:
+        answer = await client.post(f"{TENANTS}/{uuid4()}/purge", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    named = [(fault["pointer"], fault["code"]) for fault in answer.json()["errors"]]
+    assert named == [(pointer, code)]
+    assert await site.counts() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"confirm=acme", b"\xff"])
+async def test_a_purge_whose_body_is_no_json_destroys_nothing(site: Site, content: bytes) -> None:
+    async with site.client("super_admin") as client:
+        answer = await client.post(f"{TENANTS}/{uuid4()}/purge", content=content)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "verb", ["provision", "suspend", "resume", "restore", "purge", "welcome-email"]
+)
+@pytest.mark.parametrize("name", ["acme", "0", "%00", "' OR 1=1", "..", "*"])
+async def test_a_change_of_what_is_no_id_is_not_found(site: Site, verb: str, name: str) -> None:
+    before = await site.counts()
+    async with site.client("super_admin") as client:
+        answer = await client.post(f"{TENANTS}/{name}/{verb}", json={"confirm": name})
+    assert (answer.status_code, answer.json()["code"]) in {
+        (404, "not_found"),
+        (405, "method_not_allowed"),
+    }
+    assert await site.counts() == before
 
 
 @pytest.mark.parametrize(
@@ -249,6 +299,17 @@ async def test_what_only_looks_bad_is_kept_as_it_is(
         accepted = (await client.post(TENANTS, json=new_tenant(**change))).json()
         tenant = (await client.get(accepted["links"]["tenant"])).json()
     assert tenant["name"] == shown
+
+
+@pytest.mark.parametrize("field", ["tier", "admin_name"])
+async def test_null_is_like_leaving_a_field_out(site: Site, field: str) -> None:
+    async with site.client() as client:
+        accepted = [
+            (await client.post(TENANTS, json=new_tenant(**change))).json()
+            for change in ({field: None}, {})
+        ]
+        null, out = [(await client.get(one["links"]["tenant"])).json() for one in accepted]
+    assert null[field] == out[field]
 
 
 @pytest.mark.parametrize(
