@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from sqlalchemy.exc import OperationalError, ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from controlplane import settings
 from controlplane.errors import DatabaseUnavailable, StartupError
@@ -14,10 +14,16 @@ from controlplane.wiring import open_owner
 @contextlib.asynccontextmanager
 async def transaction() -> AsyncIterator[AsyncConnection]:
     """A transaction of the owner's, committed at the end. Raises StartupErrors."""
+    async with database() as engine, engine.begin() as conn:
+        yield conn
+
+
+@contextlib.asynccontextmanager
+async def database() -> AsyncIterator[AsyncEngine]:
+    """The owner's access to the database. Raises StartupErrors."""
     engine = open_owner(settings.load())
     try:
-        async with engine.begin() as conn:
-            yield conn
+        yield engine
     except OperationalError as error:
         first = str(error.orig).strip().splitlines()[0]
         raise DatabaseUnavailable(f"PostgreSQL cannot be reached: {first}") from error

@@ -29,8 +29,6 @@ class Kind(StrEnum):
 ORPHANS = frozenset(
     {Kind.SCHEMA_WITHOUT_TENANT, Kind.ROLE_WITHOUT_TENANT, Kind.RECORD_WITHOUT_TENANT}
 )
-# What an operation can set right; the rest is for an operator.
-REPAIRABLE = ORPHANS | {Kind.RECORD_MISSING}
 
 _SERVED = frozenset({TenantState.ACTIVE, TenantState.SUSPENDED})
 _HAS_SCHEMA = _SERVED | {TenantState.DELETED}
@@ -45,7 +43,7 @@ class Finding:
 
     kind: Kind
     subject: str
-    tenant_id: UUID | None
+    tenant_id: UUID
     detail: str
 
 
@@ -88,6 +86,25 @@ def tenant_marked(name: str, comment: str | None, installation: UUID) -> UUID | 
 def findings(seen: Seen, *, dns_target: str) -> list[Finding]:
     """Everything that does not fit, in a fixed order."""
     return sorted([*_orphans(seen), *_tenants(seen, dns_target)])
+
+
+def repairable(found: Iterable[Finding]) -> dict[UUID, list[Finding]]:
+    """By tenant, what one operation can set right: its orphans, or else its missing record.
+
+    A repair stops at a missing schema, so it is not begun; that is for an operator.
+    """
+    by_tenant: dict[UUID, list[Finding]] = {}
+    for finding in sorted(found):
+        by_tenant.setdefault(finding.tenant_id, []).append(finding)
+    return {tenant_id: due for tenant_id, of in by_tenant.items() if (due := _due(of))}
+
+
+def _due(of_one: list[Finding]) -> list[Finding]:
+    orphans = [finding for finding in of_one if finding.kind in ORPHANS]
+    kinds = {finding.kind for finding in of_one}
+    if orphans or Kind.TENANT_WITHOUT_SCHEMA in kinds:
+        return orphans
+    return [finding for finding in of_one if finding.kind is Kind.RECORD_MISSING]
 
 
 def schema_is_orphan(state: TenantState | None) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from controlplane.domain.drift import REPAIRABLE, Finding
+from controlplane.domain.drift import Finding, repairable
 from controlplane.errors import InvalidState, StepError
 from controlplane.ports import DnsProvider
 from controlplane.provisioning import reconcile, requests
@@ -100,13 +100,14 @@ class Reaper:
             if finding not in self._before:
                 log.warning("drift", **_told(finding))
         self._before = frozenset(found)
-        due = [finding for finding in lasting if finding.kind in REPAIRABLE][:_AT_ONCE]
-        if not due:
+        if not repairable(lasting):
             return 0
         async with self.database.begin() as conn:
             if not await _alone(conn):
                 return 0
-            started = await reconcile.repair(conn, due, actor=_ACTOR, deadline_s=self.deadline_s)
+            started = await reconcile.repair(
+                conn, lasting, actor=_ACTOR, deadline_s=self.deadline_s, at_most=_AT_ONCE
+            )
         return len(started)
 
 

@@ -101,7 +101,7 @@ def _tenant(row: Row[Any]) -> SeenTenant:
 
 def _questions(
     found: list[Finding], seen: Seen, installation: UUID, dns_target: str
-) -> dict[tuple[UUID | None, str], OwnedRecord]:
+) -> dict[tuple[UUID, str], OwnedRecord]:
     """The record that each finding about the zone is about, by tenant and name."""
     return {
         **{(owned.mark.tenant, owned.record.name): owned for owned in seen.records},
@@ -112,13 +112,13 @@ def _questions(
                 Mark(installation, f.tenant_id, f.tenant_id),
             )
             for f in found
-            if f.kind is Kind.RECORD_MISSING and f.tenant_id is not None
+            if f.kind is Kind.RECORD_MISSING
         },
     }
 
 
 async def _confirmed(
-    found: list[Finding], looked: dict[tuple[UUID | None, str], OwnedRecord], dns: DnsProvider
+    found: list[Finding], looked: dict[tuple[UUID, str], OwnedRecord], dns: DnsProvider
 ) -> list[Finding]:
     """Without the records that came or went since the zone was read."""
     passed = set()
@@ -132,23 +132,26 @@ async def _confirmed(
 
 
 async def repair(
-    conn: AsyncConnection, findings: Iterable[Finding], *, actor: Actor, deadline_s: float
+    conn: AsyncConnection,
+    findings: Iterable[Finding],
+    *,
+    actor: Actor,
+    deadline_s: float,
+    at_most: int | None = None,
 ) -> list[UUID]:
-    """Enter an operation for each tenant that has something repairable; their ids.
+    """Enter an operation for each tenant (or only `at_most`) that has something repairable; their
+    ids. Never commits.
 
-    Never commits. Whatever is in use again, or has an operation under way, is left alone, so
-    repairing twice is repairing once. A tenant with several orphan records needs several turns.
+    Whatever is in use again, or has an operation under way, is left alone, so repairing twice is
+    repairing once. A tenant with several orphan records needs several turns.
     """
-    by_tenant: dict[UUID, list[Finding]] = {}
-    for finding in sorted(findings):
-        if finding.kind in drift.REPAIRABLE and finding.tenant_id is not None:
-            by_tenant.setdefault(finding.tenant_id, []).append(finding)
-    started = []
-    for tenant_id, found in by_tenant.items():
-        orphans = [finding for finding in found if finding.kind in drift.ORPHANS]
+    started: list[UUID] = []
+    for tenant_id, found in drift.repairable(findings).items():
+        if len(started) == at_most:
+            break
         try:
-            if orphans:
-                accepted = await _clean(conn, tenant_id, orphans, actor, deadline_s)
+            if found[0].kind in drift.ORPHANS:
+                accepted = await _clean(conn, tenant_id, found, actor, deadline_s)
             else:
                 accepted = await lifecycle.repair(
                     conn, tenant_id, actor=actor, deadline_s=deadline_s

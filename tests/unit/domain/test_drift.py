@@ -8,12 +8,14 @@ import pytest
 
 from controlplane.domain.dns import OwnedRecord, record_for
 from controlplane.domain.drift import (
+    Finding,
     Kind,
     Seen,
     SeenOperation,
     SeenTenant,
     findings,
     record_is_orphan,
+    repairable,
     schema_is_orphan,
     tenant_marked,
 )
@@ -163,6 +165,28 @@ def test_the_findings_come_in_one_order():
         (Kind.SCHEMA_WITHOUT_TENANT, SCHEMA),
     ]
     assert {f.detail for f in found} == {"there is no such tenant"}
+
+
+@pytest.mark.parametrize(
+    ("found", "due"),
+    [
+        ([Kind.RECORD_MISSING], [Kind.RECORD_MISSING]),
+        ([Kind.RECORD_MISSING, Kind.TENANT_WITHOUT_SCHEMA], []),
+        ([Kind.RECORD_MISSING, Kind.RECORD_WITHOUT_TENANT], [Kind.RECORD_WITHOUT_TENANT]),
+        (
+            [Kind.SCHEMA_WITHOUT_TENANT, Kind.ROLE_WITHOUT_TENANT],
+            [Kind.ROLE_WITHOUT_TENANT, Kind.SCHEMA_WITHOUT_TENANT],
+        ),
+        ([Kind.RECORD_WITHOUT_TENANT, Kind.TENANT_WITHOUT_SCHEMA], [Kind.RECORD_WITHOUT_TENANT]),
+        ([Kind.OPERATION_STUCK, Kind.TENANT_WITHOUT_OPERATION], []),
+    ],
+)
+def test_one_operation_sets_right_the_orphans_of_a_tenant_or_its_missing_record(found, due):
+    beside = Finding(Kind.RECORD_MISSING, "globex", GLOBEX, "")
+    told = [Finding(kind, "acme", ACME, "") for kind in found]
+    plan = repairable([beside, *told])
+    assert plan.pop(GLOBEX) == [beside]
+    assert [finding.kind for finding in plan.get(ACME, [])] == due
 
 
 def test_a_mark_counts_only_on_its_own_tenants_name_and_for_its_installation():

@@ -1,0 +1,82 @@
+"""`controlplane reconcile`"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import click
+
+from controlplane.cli.exits import Exit
+from controlplane.cli.output import Output, output_option, print_json, print_table, tell
+
+if TYPE_CHECKING:
+    from controlplane.domain.drift import Finding
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    findings: "list[Finding]"
+    operations: list[UUID]
+
+
+@click.command("reconcile")
+@click.option("--dry-run", is_flag=True, help="Only list; the exit code is 1 if there is anything.")
+@output_option
+def command(*, dry_run: bool, output: Output) -> int:
+    """List what does not fit together, and have operations set right what they can.
+
+    Schemas, roles and records that carry this installation's mark and belong to no tenant are
+    removed; a record that is missing is made again. The rest is only told. What carries no mark,
+    or another installation's, is neither listed nor touched. Works in the database and the zone.
+    """
+    done = asyncio.run(_reconcile(dry_run=dry_run))
+    if output is Output.JSON:
+        print_json({"findings": list(map(_shown, done.findings)), "operations": _ids(done)})
+    elif done.findings:
+        rows = [(f.kind.value, f.subject, str(f.tenant_id), f.detail) for f in done.findings]
+        print_table(("KIND", "SUBJECT", "TENANT", "DETAIL"), rows, shrinks="DETAIL")
+    else:
+        tell("Everything fits together.")
+    for operation_id in _ids(done):
+        tell(f"Operation {operation_id} has begun; a worker carries it out.")
+    return Exit.FAILED if dry_run and done.findings else Exit.OK
+
+
+def _ids(done: Reconciled) -> list[str]:
+    return [str(operation_id) for operation_id in done.operations]
+
+
+def _shown(finding: "Finding") -> dict[str, Any]:
+    return {
+        "kind": finding.kind.value,
+        "subject": finding.subject,
+        "tenant_id": str(finding.tenant_id),
+        "detail": finding.detail,
+    }
+
+
+async def _reconcile(*, dry_run: bool) -> Reconciled:
+    from controlplane import settings, wiring  # noqa: PLC0415  the help must not wait
+    from controlplane.cli import owner  # noqa: PLC0415
+    from controlplane.provisioning import reconcile  # noqa: PLC0415
+    from controlplane.store import tenants  # noqa: PLC0415
+    from controlplane.store.audit import Actor  # noqa: PLC0415
+
+    told = settings.load()
+    async with owner.database() as database:
+        async with database.connect() as conn:
+            installation = await tenants.installation_id(conn)
+        found = await reconcile.look(
+            database,
+            installation=installation,
+            dns=wiring.open_dns(told),
+            dns_target=told.dns_target,
+        )
+        if dry_run:
+            return Reconciled(found, [])
+        async with database.begin() as conn:
+            begun = await reconcile.repair(
+                conn, found, actor=Actor(None, "cli"), deadline_s=told.operation_deadline_s
+            )
+    return Reconciled(found, begun)
