@@ -25,8 +25,7 @@ WITH mine AS (
   FOR NO KEY UPDATE OF o SKIP LOCKED
 )
 UPDATE public.operations o SET lease_expires_at = clock_timestamp() + make_interval(secs => %(ttl)s)
-FROM mine WHERE o.id = mine.id AND o.lease_owner IS NOT NULL AND o.finished_at IS NULL
-RETURNING o.id
+FROM mine WHERE o.id = mine.id RETURNING o.id
 """
 _STILL_OURS = """
 SELECT o.id FROM public.operations o
