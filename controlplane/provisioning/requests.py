@@ -26,6 +26,8 @@ from controlplane.store.tables import operation_steps
 from controlplane.store.tables import operations as table
 
 _DELETABLE = frozenset({TenantState.ACTIVE, TenantState.SUSPENDED})
+# Newest first, where a tenant has been through both.
+_DELETIONS = (PURGE.kind, DEPROVISION.kind)
 _GONE = frozenset(
     {TenantState.DELETING, TenantState.DELETED, TenantState.PURGING, TenantState.PURGED}
 )
@@ -75,7 +77,9 @@ async def provision_again(
     """
     tenant = await idle_tenant(conn, tenant_id)
     if tenant.state is not TenantState.FAILED:
-        raise InvalidState(f"The tenant is {tenant.state}; only a failed one is provisioned again.")
+        raise InvalidState(
+            f"The tenant is {tenant.state}; only a failed one is provisioned again, and a served one repaired."
+        )
     await tenants.provision_again(conn, tenant)
     await audit.write(conn, actor, "tenant.provision", tenant_id=tenant_id)
     return await start(conn, tenant_id, PROVISION, {}, actor=actor, deadline_s=deadline_s)
@@ -91,8 +95,9 @@ async def delete_tenant(
     Raises TenantNotFound, OperationInProgress, InvalidState.
     """
     tenant = await tenants.get(conn, tenant_id, lock=True)
-    if tenant.state in _GONE:
-        return await _newest(conn, tenant_id)
+    deletion = await _deletion(conn, tenant)
+    if deletion is not None:
+        return deletion
     tenant = await idle_tenant(conn, tenant_id)
     before: dict[str, Any] = {"state": tenant.state}
     if tenant.state is TenantState.FAILED:
@@ -209,9 +214,23 @@ async def idle_tenant(conn: AsyncConnection, tenant_id: UUID) -> Tenant:
     return tenant
 
 
-async def _newest(conn: AsyncConnection, tenant_id: UUID) -> OperationView:
-    (operation,) = await operations.page(conn, limit=1, tenant_id=tenant_id)
-    return operation
+async def _deletion(conn: AsyncConnection, tenant: Tenant) -> OperationView | None:
+    """The operation that deletes or has deleted the tenant; None where there is none.
+
+    A restore under way is neither: a deletion asked for meanwhile must not be lost.
+    """
+    newest = await operations.page(conn, limit=1, tenant_id=tenant.id)
+    if newest and newest[0].finished_at is None:
+        return newest[0] if newest[0].kind in _DELETIONS else None
+    if tenant.state not in _GONE:
+        return None
+    for kind in _DELETIONS:
+        done = await operations.page(
+            conn, limit=1, tenant_id=tenant.id, kind=kind, state=OperationState.SUCCEEDED
+        )
+        if done:
+            return done[0]
+    return None
 
 
 async def _pivot_done(conn: AsyncConnection, operation_id: UUID) -> bool:

@@ -10,11 +10,11 @@ from controlplane.errors import UnsafeDatabaseRole
 # session_user: what SET ROLE, whoever runs it, can come back to. MEMBER asks what the login may
 # become, USAGE what it is already. Each query names its finds, at most five of them.
 _FAULTS = {
-    "it is, or may become, a role with powers over all tenants (superuser, BYPASSRLS, CREATEROLE"
-    " or access to all data, files or programs)": r"""
+    "it is, or may become, a role with powers over all tenants (superuser, BYPASSRLS, CREATEROLE,"
+    " REPLICATION or access to all data, files or programs)": r"""
         SELECT rolname::text FROM pg_roles
         WHERE pg_has_role(session_user, oid, 'MEMBER')
-          AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolname IN (
+          AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolreplication OR rolname IN (
             'pg_read_all_data', 'pg_write_all_data', 'pg_read_server_files',
             'pg_write_server_files', 'pg_execute_server_program'))
         ORDER BY rolname <> session_user, rolname LIMIT 5""",

@@ -14,6 +14,9 @@ from psycopg import sql
 
 from controlplane.errors import StartupError
 
+# Any number will do; replicas that start at once must agree on it. Migrations and grants take it.
+MIGRATION_LOCK = 7_201_385_502
+
 _ATTRIBUTES = {
     "owner": sql.SQL("LOGIN CREATEROLE INHERIT"),
     "control": sql.SQL("LOGIN NOCREATEROLE INHERIT"),
@@ -126,6 +129,8 @@ def grant_logins(owner_url: str, *, control: str, app: str) -> None:
     """Give the control and app logins their rights in the public schema. Run by the owner after
     every migration of it; granting again changes nothing."""
     with psycopg.connect(owner_url) as conn:
+        # Two GRANTs at once fail with "tuple concurrently updated".
+        conn.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
         conn.execute(
             sql.SQL(
                 "GRANT USAGE ON SCHEMA public TO {control}, {app};"

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from controlplane import assets
+from controlplane.store.logins import MIGRATION_LOCK
 from controlplane.store.urls import sqlalchemy_url
 
-# Any number will do; two replicas that start at once must agree on it.
-_LOCK = text("SELECT pg_advisory_xact_lock(7201385502)")
+_LOCK = text("SELECT pg_advisory_xact_lock(:lock)").bindparams(lock=MIGRATION_LOCK)
 
 
 def config(connection: Connection | None = None) -> Config:

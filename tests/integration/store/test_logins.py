@@ -1,6 +1,7 @@
 """The three logins are made once, changed again at will, and never taken from anybody else."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -17,7 +18,7 @@ from controlplane.store.logins import (
     grant_logins,
     harden_database,
 )
-from tests.database import Server
+from tests.database import Database, Server
 
 pytestmark = pytest.mark.database_near
 
@@ -199,3 +200,12 @@ def test_granting_before_the_migration_says_what_is_missing(server: Server, logi
     url = logins.owner.url(server.superuser_url, database=_database(logins))
     with pytest.raises(psycopg.errors.UndefinedTable, match=r"public\.tenants"):
         grant_logins(url, control=logins.control.name, app=logins.app.name)
+
+
+def test_rights_granted_by_several_replicas_at_once_are_granted(database: Database) -> None:
+    def grant() -> None:
+        grant_logins(database.owner_url, control="cp_control", app="cp_app")
+
+    with ThreadPoolExecutor(8) as replicas:
+        for granted in [replicas.submit(grant) for _ in range(24)]:
+            granted.result()
