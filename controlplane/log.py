@@ -15,13 +15,20 @@ from structlog.typing import EventDict, WrappedLogger
 REDACTED = "[redacted]"
 # No word boundary: a field called `admin_token` or `smtpPassword` is as secret.
 _SECRET_KEY = re.compile(
-    r"password|passwd|secret|token|authorization|cookie|api_?key", re.IGNORECASE
+    r"password|passwd|secret|token|authorization|cookie|api[-_]?key", re.IGNORECASE
 )
+# As libpq, a URL's query, JSON and Python's repr write it, whole up to its closing quote, or to
+# the line's end where there is none.
+_ASSIGNED = r"""
+(\b\w*(?:password|passwd|token|secret|api[-_]?key)\\?['"]?[ \t]*[:=][ \t]*)
+(?: "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | (?P<quote>\\['"]).*?(?P=quote)
+  | \\?['"].* | [^\s&'",;]+ )
+"""
 _SECRETS = (
     (re.compile(r"\bcp_[0-9A-Za-z]{8,}"), f"cp_{REDACTED}"),
     (re.compile(r"(://[^\s:/@]*):[^\s/@]+@"), rf"\1:{REDACTED}@"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), rf"\1 {REDACTED}"),
-    (re.compile(r"(?i)\b((?:\w*password|\w*token|\w*secret)=)[^\s&'\",;]+"), rf"\1{REDACTED}"),
+    (re.compile(_ASSIGNED, re.IGNORECASE | re.VERBOSE), rf"\1{REDACTED}"),
 )
 _CHATTY = ("httpx2", "httpcore2", "httpx", "httpcore", "alembic", "asyncio", "uvicorn")
 
