@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -38,13 +39,26 @@ async def _work(wanted: Settings, *, pid_file: Path | None, until_stdin_ends: bo
     with stopping_on_signals() as stopping:
         if until_stdin_ends:
             # Whoever started us holds the other end, and may be killed without a word.
-            loop = asyncio.get_running_loop()
-            loop.add_reader(sys.stdin.fileno(), stopping.set)
+            on_end_of(sys.stdin.fileno(), stopping.set)
         async with open_parts(wanted) as parts:
             if pid_file is not None:
                 await asyncio.to_thread(_write_pid, pid_file)
             structlog.get_logger().info("working", slots=wanted.worker_slots)
             await run_worker(parts, stopping)
+
+
+def on_end_of(descriptor: int, act: Callable[[], None]) -> None:
+    """Act once, when the descriptor has been closed at its other end.
+
+    What has ended stays readable: a reader that stayed would be called without a pause.
+    """
+    loop = asyncio.get_running_loop()
+
+    def readable() -> None:
+        loop.remove_reader(descriptor)
+        act()
+
+    loop.add_reader(descriptor, readable)
 
 
 def _write_pid(file: Path) -> None:
