@@ -4,6 +4,7 @@
 file instead: `<NAME>_FILE` names it. All faults are reported at once.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ from controlplane.errors import SettingsInvalid
 
 _PREFIX = "CONTROLPLANE_"
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LEVELS = ("debug", "info", "warning", "error")
+_LONGEST_NAME = 253  # characters of a host name, without the last dot
 
 
 class DnsKind(StrEnum):
@@ -100,9 +103,16 @@ class Settings(BaseModel):
     @classmethod
     def _domain(cls, domain: str) -> str:
         domain = domain.lower().rstrip(".")
-        if not all(_LABEL.fullmatch(label) for label in domain.split(".")):
+        if not _is_host_name(domain):
             raise ValueError("must be a domain name such as apps.example.com")
         return domain
+
+    @field_validator("dns_target")
+    @classmethod
+    def _target(cls, target: str) -> str:
+        if not (_is_address(target) or _is_host_name(target.lower().removesuffix("."))):
+            raise ValueError("must be an IP address or a host name such as lb.example.com")
+        return target
 
     @field_validator("worker_beat_s")
     @classmethod
@@ -116,11 +126,36 @@ class Settings(BaseModel):
     def _has_host(cls, template: str) -> str:
         if "{host}" not in template:
             raise ValueError("must hold {host}, which becomes the tenant's host name")
+        if not template.startswith(("http://", "https://")):
+            raise ValueError("must begin with https:// or http://")
         return template
+
+    @field_validator("log_level")
+    @classmethod
+    def _level(cls, level: str) -> str:
+        if level.lower() not in _LEVELS:
+            raise ValueError(f"must be one of {', '.join(_LEVELS)}")
+        return level.lower()
 
     def url_of(self, subdomain: str) -> str:
         """The address of a tenant, made from its row and never from a request."""
         return self.tenant_url.replace("{host}", f"{subdomain}.{self.base_domain}")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    # A zone index (fe80::1%eth0) means something on one machine only.
+    return "%" not in text
+
+
+def _is_host_name(text: str) -> bool:
+    """In lower case. What ends in a number is an address, or a slip of one."""
+    *_, last = labels = text.split(".")
+    fits = all(_LABEL.fullmatch(label) for label in labels) and len(text) <= _LONGEST_NAME
+    return fits and not last.isdigit()
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:

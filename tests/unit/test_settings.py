@@ -56,7 +56,19 @@ def test_each_required_one_is_missed_by_its_variable(missing: str) -> None:
         ("CONTROLPLANE_BASE_DOMAIN", "https://example.com", "must be a domain name"),
         ("CONTROLPLANE_BASE_DOMAIN", "apps example.com", "must be a domain name"),
         ("CONTROLPLANE_BASE_DOMAIN", "-apps.example.com", "must be a domain name"),
+        ("CONTROLPLANE_BASE_DOMAIN", "192.0.2.1", "must be a domain name"),
+        ("CONTROLPLANE_BASE_DOMAIN", "2001:db8::1", "must be a domain name"),
+        ("CONTROLPLANE_BASE_DOMAIN", "192.0.2.256", "must be a domain name"),
+        ("CONTROLPLANE_BASE_DOMAIN", ".".join(["a" * 63] * 4), "must be a domain name"),
+        ("CONTROLPLANE_DNS_TARGET", "", "must be an IP address or a host name"),
+        ("CONTROLPLANE_DNS_TARGET", "192.0.2", "must be an IP address or a host name"),
+        ("CONTROLPLANE_DNS_TARGET", "192.0.2.1:80", "must be an IP address or a host name"),
+        ("CONTROLPLANE_DNS_TARGET", "fe80::1%eth0", "must be an IP address or a host name"),
+        ("CONTROLPLANE_DNS_TARGET", "https://lb.example.com", "must be an IP address or a host"),
+        ("CONTROLPLANE_DNS_TARGET", "lb example", "must be an IP address or a host name"),
         ("CONTROLPLANE_TENANT_URL", "https://example.com", "must hold {host}"),
+        ("CONTROLPLANE_TENANT_URL", "{host}", "must begin with https:// or http://"),
+        ("CONTROLPLANE_TENANT_URL", "javascript:{host}", "must begin with https:// or http://"),
         ("CONTROLPLANE_LISTEN_PORT", "65536", "less than or equal to 65535"),
         ("CONTROLPLANE_LISTEN_PORT", "http", "valid integer"),
         ("CONTROLPLANE_BODY_LIMIT_BYTES", "0", "greater than 0"),
@@ -68,6 +80,8 @@ def test_each_required_one_is_missed_by_its_variable(missing: str) -> None:
         ("CONTROLPLANE_WORKER_LEASE_S", "-1", "greater than 0"),
         ("CONTROLPLANE_WORKER_BEAT_S", "16", "at most half of CONTROLPLANE_WORKER_LEASE_S"),
         ("CONTROLPLANE_POOL_SIZE", "501", "less than or equal to 500"),
+        ("CONTROLPLANE_LOG_LEVEL", "chatty", "must be one of debug, info, warning, error"),
+        ("CONTROLPLANE_LOG_LEVEL", "", "must be one of debug, info, warning, error"),
         ("CONTROLPLANE_LOG_FORMAT", "xml", "match pattern"),
     ],
 )
@@ -83,6 +97,9 @@ def test_every_fault_stands_in_one_message(tmp_path: Path) -> None:
         **WHOLE,
         "DATABASE_URL": f"mysql://root:{HIDDEN}@db.test/app",
         "CONTROLPLANE_LISTEN_PORT": "http",
+        "CONTROLPLANE_BASE_DOMAIN": "192.0.2.1",
+        "CONTROLPLANE_TENANT_URL": "ftp://{host}",
+        "CONTROLPLANE_LOG_LEVEL": "chatty",
         "CONTROLPLANE_MAIL_FROM_FILE": str(tmp_path / "absent"),
     }
     del broken["CONTROLPLANE_DNS_TARGET"]
@@ -92,6 +109,9 @@ def test_every_fault_stands_in_one_message(tmp_path: Path) -> None:
     for name in (
         "DATABASE_URL: ",
         "CONTROLPLANE_LISTEN_PORT: ",
+        "CONTROLPLANE_BASE_DOMAIN: ",
+        "CONTROLPLANE_TENANT_URL: ",
+        "CONTROLPLANE_LOG_LEVEL: ",
         "CONTROLPLANE_DNS_TARGET: ",
         "CONTROLPLANE_MAIL_FROM_FILE: ",
     ):
@@ -196,6 +216,17 @@ def test_a_field_has_one_variable(field: str, name: str) -> None:
 def test_a_tenants_address_is_made_from_its_subdomain(template: str, address: str) -> None:
     settings = load({**WHOLE, "CONTROLPLANE_TENANT_URL": template})
     assert settings.url_of("acme") == address
+
+
+@pytest.mark.parametrize(
+    "target", ["192.0.2.1", "2001:db8::1", "lb.example.com", "LB.example.com.", "localhost"]
+)
+def test_subdomains_may_lead_to_an_address_or_a_host(target: str) -> None:
+    assert load({**WHOLE, "CONTROLPLANE_DNS_TARGET": target}).dns_target == target
+
+
+def test_a_log_level_may_be_written_in_capitals() -> None:
+    assert load({**WHOLE, "CONTROLPLANE_LOG_LEVEL": "WARNING"}).log_level == "warning"
 
 
 def test_the_base_domain_is_lower_case_without_a_trailing_dot() -> None:
