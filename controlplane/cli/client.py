@@ -91,8 +91,7 @@ class Api:
 
     async def tenants_at(self, subdomain: str) -> list[Json]:
         """Every tenant, newest first, that has or had the subdomain."""
-        some = await self.items(TENANTS, 1000, q=subdomain.lower(), include_deleted="true")
-        return [tenant for tenant in some if tenant["subdomain"] == subdomain.lower()]
+        return await self.items(TENANTS, 1000, subdomain=subdomain.lower(), include_deleted="true")
 
     async def events(self, operation_id: str) -> AsyncIterator[str]:
         """A line for each event of an operation. Ends when the stream does, for whatever reason."""

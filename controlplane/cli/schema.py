@@ -60,8 +60,9 @@ async def _tables(reference: str) -> "list[TableShown]":
         try:
             tenant_id = UUID(reference)
         except ValueError:
-            some = await tenants.page(conn, limit=1000, text=reference, include_deleted=True)
-            found = [t for t in some if t.subdomain == reference.lower()]
+            found = await tenants.page(
+                conn, limit=1000, subdomain=reference.lower(), include_deleted=True
+            )
             found.sort(key=lambda tenant: tenant.state in RELEASED)
             if not found:
                 raise TenantNotFound(

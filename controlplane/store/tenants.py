@@ -161,11 +161,12 @@ async def page(
     state: TenantState | None = None,
     tier: Tier | None = None,
     text: str | None = None,
+    subdomain: str | None = None,
     include_deleted: bool = False,
 ) -> list[Tenant]:
     """Newest first, from behind the (created_at, id) of the last one seen.
 
-    `text` is looked for in name and subdomain. Deleted, purging and purged ones are left out
+    `text` is looked for in name and subdomain, `subdomain` is the whole of it. Deleted, purging and purged ones are left out
     unless asked for.
     """
     c = tenants.c
@@ -178,6 +179,8 @@ async def page(
         query = query.where(c.state.not_in(_GONE))
     if tier is not None:
         query = query.where(c.tier == tier)
+    if subdomain is not None:
+        query = query.where(c.subdomain == subdomain)
     if text is not None:
         query = query.where(
             c.name.icontains(text, autoescape=True) | c.subdomain.icontains(text, autoescape=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -127,6 +128,19 @@ async def test_filters_combine(client: httpx.AsyncClient) -> None:
     assert await found(tier="enterprise", state="active") == []
     # A wildcard of LIKE is a letter like others.
     assert (await client.get(TENANTS, params={"q": "%_%"})).json()["items"] == []
+
+
+async def test_a_tenant_is_found_by_its_whole_subdomain_among_others_that_contain_it(
+    client: httpx.AsyncClient,
+) -> None:
+    mark = f"app{uuid4().hex[:8]}"
+    for label in (mark, f"{mark}-two", f"my-{mark}"):
+        assert (await client.post(TENANTS, json=new_tenant(subdomain=label))).status_code == 202
+
+    found = (await client.get(TENANTS, params={"subdomain": mark})).json()["items"]
+
+    assert [tenant["subdomain"] for tenant in found] == [mark]
+    assert (await client.get(TENANTS, params={"subdomain": "\0"})).status_code == 422
 
 
 async def test_deleting_answers_with_the_same_operation_again(site: Site) -> None:

@@ -46,6 +46,15 @@ Search = Annotated[
         description="Looked for in name and subdomain, upper and lower case alike.",
     ),
 ]
+OfSubdomain = Annotated[
+    str | None,
+    QueryParameter(
+        min_length=1,
+        max_length=63,
+        pattern=r"^[^\x00]*$",
+        description="The whole subdomain, in lower case.",
+    ),
+]
 
 
 @post(
@@ -91,11 +100,12 @@ async def list_tenants(
     in_state: InState = None,
     tier: FromQuery[Tier | None] = None,
     q: Search = None,
+    subdomain: OfSubdomain = None,
     include_deleted: FromQuery[bool] = False,
 ) -> TenantPage:
     """Tenants, newest first. Deleted ones are left out unless asked for."""
-    if "\0" in (q or ""):
-        raise ValidationFailed("q: The character NUL is in no name.")
+    if "\0" in (q or "") + (subdomain or ""):
+        raise ValidationFailed("q, subdomain: The character NUL is in no name.")
     async with reading(request.parts) as conn:
         found = await tenants.page(
             conn,
@@ -104,6 +114,7 @@ async def list_tenants(
             state=in_state,
             tier=tier,
             text=q,
+            subdomain=subdomain,
             include_deleted=include_deleted,
         )
     page, next_cursor = paging.cut(found, limit)
