@@ -13,6 +13,7 @@ from uuid import UUID
 
 import structlog
 from psycopg import OperationalError as ConnectionFailed
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -140,9 +141,16 @@ async def _installation(owner: AsyncEngine) -> UUID:
     except OperationalError as error:
         raise DatabaseUnavailable(_one_line(error.orig)) from error
     except DBAPIError as error:
-        raise StartupError(
-            "The database has no public schema of ours; run 'controlplane migrate' first."
-        ) from error
+        raise refusal(error) from error
+
+
+def refusal(error: DBAPIError) -> StartupError:
+    """What PostgreSQL said no to, in one line; the remedy where it is known."""
+    if isinstance(error.orig, UndefinedTable | UndefinedColumn):
+        return StartupError(
+            "The database has no public schema of this release; run 'controlplane migrate' first."
+        )
+    return StartupError(f"PostgreSQL refuses: {str(error.orig).strip().splitlines()[0]}")
 
 
 async def _check_migrated(conn: Any) -> None:

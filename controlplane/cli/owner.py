@@ -7,8 +7,8 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from controlplane import settings
-from controlplane.errors import DatabaseUnavailable, StartupError
-from controlplane.wiring import open_owner
+from controlplane.errors import DatabaseUnavailable
+from controlplane.wiring import open_owner, refusal
 
 
 @contextlib.asynccontextmanager
@@ -28,8 +28,6 @@ async def database() -> AsyncIterator[AsyncEngine]:
         first = str(error.orig).strip().splitlines()[0]
         raise DatabaseUnavailable(f"PostgreSQL cannot be reached: {first}") from error
     except ProgrammingError as error:
-        raise StartupError(
-            "The database has no public schema of this release; run 'controlplane migrate' first."
-        ) from error
+        raise refusal(error) from error
     finally:
         await engine.dispose()
