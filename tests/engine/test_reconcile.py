@@ -13,7 +13,7 @@ from controlplane.domain.dns import record_for
 from controlplane.domain.naming import Mark, Subdomain, schema_name
 from controlplane.errors import Permanent
 from controlplane.provisioning import reconcile, requests
-from controlplane.provisioning.drive import nowhere
+from controlplane.provisioning.crew import nowhere
 from tests.engine.faults import Failure
 from tests.engine.lab import ACTOR, environment, open_lab
 from tests.engine.plans_under_test import found, plant
@@ -117,6 +117,27 @@ async def test_a_record_without_a_tenant_is_listed_and_removed_whatever_became_o
     assert await state_of(lab, kept) == "deleted"
     (row,) = await lab.sql("SELECT * FROM public.tenants WHERE id = :id", id=stranger)
     assert (row.state, row.subdomain, row.revision) == ("failed", "initech", None)
+
+
+async def test_what_an_abandoned_operation_left_goes_from_the_inventory_too(lab):
+    lab.steps = Failure("schema", "absent", error=Permanent("stuck")).wrap(
+        Failure("verify", "ensure").wrap(healthy := dict(lab.steps))
+    )
+    parked = await lab.settle(await lab.create("acme"))
+    lab.steps = healthy
+    async with lab.parts.owner.begin() as conn:
+        await requests.abandon(
+            conn, parked.id, reason="unfixable", comment="no", by="ada", actor=ACTOR
+        )
+
+    assert await listed(lab) == {
+        (f"{thing}_without_tenant", schema_name(parked.tenant_id)) for thing in ("schema", "role")
+    }
+    await repaired(lab)
+
+    assert await listed(lab) == set()
+    held = "SELECT kind FROM public.tenant_resources WHERE tenant_id = :id"
+    assert await lab.sql(held, id=parked.tenant_id) == []
 
 
 async def test_a_record_of_another_name_goes_and_the_tenant_stays_as_it_was(lab):
