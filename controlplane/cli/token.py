@@ -35,6 +35,26 @@ def create(*, email: str, name: str, scopes: tuple[str, ...], expires_days: int 
     tell("It is not shown again.")
 
 
+@command.command("revoke")
+@click.option("--email", required=True, help="Whose.")
+@click.option("--name", required=True, help="As it was named when it was made.")
+def revoke(*, email: str, name: str) -> None:
+    """Revoke an admin's tokens of that name; they are refused at once.
+
+    Where there is none that is not revoked yet, nothing changes.
+    """
+    count = asyncio.run(_revoke(email, name))
+    tell(f"Revoked {count} {'token' if count == 1 else 'tokens'} '{name}' of '{email}'.")
+
+
+async def _revoke(email: str, name: str) -> int:
+    from controlplane.cli import owner  # noqa: PLC0415  the help must not wait for SQLAlchemy
+    from controlplane.store import admins  # noqa: PLC0415
+
+    async with owner.transaction() as conn:
+        return await admins.revoke_tokens(conn, email=email, name=name)
+
+
 async def _create(
     email: str, name: str, scopes: tuple[str, ...], expires_at: datetime | None
 ) -> str:

@@ -85,11 +85,7 @@ async def add_token(
     expires_at: datetime | None = None,
 ) -> str:
     """Make a token for an admin and return it, this once. Raises NotFound."""
-    c = global_users.c
-    found = await conn.execute(select(c.id).where(func.lower(c.email) == email.lower()))
-    user_id = found.scalar_one_or_none()
-    if user_id is None:
-        raise NotFound(f"There is no global admin with the address '{email}'.")
+    user_id = await _admin_id(conn, email)
     token = new_token()
     await conn.execute(
         insert(api_tokens).values(
@@ -101,6 +97,30 @@ async def add_token(
         )
     )
     return token
+
+
+async def revoke_tokens(conn: AsyncConnection, *, email: str, name: str) -> int:
+    """End the admin's tokens of that name at once; how many there were. Raises NotFound."""
+    c = api_tokens.c
+    ended = await conn.execute(
+        update(api_tokens)
+        .where(
+            c.user_id == await _admin_id(conn, email),
+            c.name == name,
+            c.revoked_at.is_(None),
+        )
+        .values(revoked_at=func.now())
+    )
+    return ended.rowcount
+
+
+async def _admin_id(conn: AsyncConnection, email: str) -> UUID:
+    c = global_users.c
+    found = await conn.execute(select(c.id).where(func.lower(c.email) == email.lower()))
+    user_id: UUID | None = found.scalar_one_or_none()
+    if user_id is None:
+        raise NotFound(f"There is no global admin with the address '{email}'.")
+    return user_id
 
 
 async def principal_of(conn: AsyncConnection, token: str) -> Principal | None:

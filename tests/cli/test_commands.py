@@ -232,6 +232,13 @@ def test_a_new_admin_gets_a_token_that_may_do_what_it_says(
     unknown = ("token", "create", "--email", "nobody@acme.test", "--name", "t")
     assert cli(*unknown).code == 3
 
+    revoke = ("token", "revoke", "--email", "eve@acme.test", "--name", "t")
+    assert cli(*revoke).err == "Revoked 1 token 't' of 'eve@acme.test'.\n"
+    assert cli("tenant", "list").code == 4
+    again = cli(*revoke)
+    assert (again.code, again.err) == (0, "Revoked 0 tokens 't' of 'eve@acme.test'.\n")
+    assert cli("token", "revoke", "--email", "nobody@acme.test", "--name", "t").code == 3
+
 
 @pytest.mark.usefixtures("owner")
 def test_a_schema_is_shown_with_its_protection(cli: Cli) -> None:

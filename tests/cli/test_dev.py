@@ -91,6 +91,8 @@ def test_dev_that_was_killed_goes_on_where_it_was(dev: Dev) -> None:
     again = Dev(dev.folder)
     try:
         assert again.ready["admin_token"] != dev.ready["admin_token"]
+        tokens = "SELECT count(*) FILTER (WHERE revoked_at IS NULL), count(*) FROM api_tokens"
+        assert again.query(tokens) == [(1, 2)]
         assert again.ended(accepted)["state"] == "succeeded"
         assert info(again, "acme").body["name"] == "Acme"
     finally:

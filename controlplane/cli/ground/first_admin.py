@@ -7,13 +7,14 @@ from controlplane.store import admins
 from controlplane.store.tables import AdminRole
 
 EMAIL = "dev@localhost"
+_NAME = "dev"
 
 
 async def fresh_token(owner: AsyncEngine) -> str:
-    """A new token for the admin, who is entered the first time."""
+    """A new token for the admin, who is entered the first time; the one before it ends."""
     async with owner.begin() as conn:
         try:
-            return await admins.add_token(conn, email=EMAIL, name="dev")
+            await admins.revoke_tokens(conn, email=EMAIL, name=_NAME)
         except NotFound:
             await admins.add_admin(conn, email=EMAIL, name=None, role=AdminRole.SUPER_ADMIN)
-            return await admins.add_token(conn, email=EMAIL, name="dev")
+        return await admins.add_token(conn, email=EMAIL, name=_NAME)

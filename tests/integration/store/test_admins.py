@@ -123,6 +123,25 @@ async def test_a_token_is_made_for_an_admin_however_the_address_is_written(
     assert found == same
 
 
+async def test_an_admins_tokens_of_a_name_are_revoked_and_no_others(
+    conn: AsyncConnection, token: str
+) -> None:
+    second = await admins.add_token(conn, email=ADA, name="ci")
+    kept = [
+        await admins.add_token(conn, email=ADA, name="laptop"),
+        await admins.add_token(conn, email="bob@example.com", name="ci"),
+    ]
+    assert await admins.revoke_tokens(conn, email="ADA@example.com", name="ci") == 2
+    assert [await admins.principal_of(conn, ended) for ended in (token, second)] == [None, None]
+    assert all([await admins.principal_of(conn, good) for good in kept])
+    assert await admins.revoke_tokens(conn, email=ADA, name="ci") == 0
+
+
+async def test_no_token_is_revoked_of_somebody_who_is_no_admin(conn: AsyncConnection) -> None:
+    with pytest.raises(NotFound, match=r"'eve@example\.com'"):
+        await admins.revoke_tokens(conn, email="eve@example.com", name="ci")
+
+
 async def test_nobody_gets_a_token_who_is_no_admin(conn: AsyncConnection) -> None:
     with pytest.raises(NotFound, match=r"'eve@example\.com'"):
         await admins.add_token(conn, email="eve@example.com", name="ci")
