@@ -13,7 +13,6 @@ from controlplane.domain.dns import record_for
 from controlplane.domain.naming import Mark, Subdomain, schema_name
 from controlplane.errors import Permanent
 from controlplane.provisioning import reconcile, requests
-from controlplane.provisioning.crew import nowhere
 from tests.engine.faults import Failure
 from tests.engine.lab import ACTOR, environment, open_lab
 from tests.engine.plans_under_test import found, plant
@@ -72,7 +71,7 @@ async def test_an_operation_on_its_way_is_no_finding_wherever_it_stands(lab):
     async def look(_place):
         seen.update(await listed(lab))
 
-    lab.failpoint = look
+    nowhere, lab.failpoint = lab.failpoint, look
     tenant_id = await lab.active("acme")
     lab.steps = Failure("verify", "ensure").wrap(lab.steps)
     await lab.settle(await lab.create("initech"))
