@@ -13,6 +13,10 @@ _REACHES_OUT = (
     r"\b(TABLE|ONLY|INTO|FROM|JOIN|UPDATE|ON|REFERENCES|VIEW|INDEX|EXISTS|SEQUENCE)"
     r' (?!__schema__\.alembic_version\b)("[^"]+"|\w+)\.("|\w)'
 )
+_BEYOND = (
+    r"^((CREATE|ALTER|DROP|COMMENT ON) (ROLE|USER|GROUP|DATABASE|SCHEMA)"
+    r"|ALTER DEFAULT PRIVILEGES|(REASSIGN|DROP) OWNED|SET|RESET|VACUUM|REINDEX|COPY)\b"
+)
 
 # Patterns see the statement on one line, literals emptied; they ignore case.
 RULES: list[tuple[str, Rule]] = [
@@ -61,6 +65,15 @@ RULES: list[tuple[str, Rule]] = [
     (r"\bRENAME CONSTRAINT\b", Rule("rename-constraint", _REFUSED, "Drop it and add a new one.")),
     (r"\bSET SCHEMA\b", Rule("set-schema", _REFUSED, "A table stays in its tenant's schema.")),
     (
+        # A column called owner may be renamed.
+        r"^ALTER .*(?<!RENAME )(?<!COLUMN )\bOWNER TO\b",
+        Rule(
+            "owner",
+            "Whoever owns a table can lift its row-level security.",
+            "Leave it to the login that runs the revisions.",
+        ),
+    ),
+    (
         r"\bCONCURRENTLY\b",
         Rule(
             "concurrently",
@@ -91,7 +104,7 @@ RULES: list[tuple[str, Rule]] = [
         Rule("naive-time", "Its meaning depends on the session's time zone.", "Use timestamptz."),
     ),
     (
-        r"^((CREATE|ALTER|DROP) (ROLE|USER|DATABASE|SCHEMA)|SET|RESET|VACUUM|REINDEX|COPY)\b",
+        _BEYOND,
         Rule(
             "beyond-tables",
             "Roles, schemas and session settings are the control plane's.",

@@ -33,7 +33,11 @@ PUBLIC_TABLES = frozenset(
 _BY_TABLE = "Create it with `tenant_table` (or add what is missing with `protect` and `grant`)."
 UNPROTECTED = Rule("unprotected", "Every tenant table is guarded by row-level security.", _BY_TABLE)
 TENANT_COLUMN = Rule("tenant-column", "Every row says whose it is, pinned by a CHECK.", _BY_TABLE)
-GRANTS = Rule("grants", "The tenant's role has exactly the rights that are named.", _BY_TABLE)
+GRANTS = Rule(
+    "grants",
+    "The tenant's role has exactly the rights that are named, and nobody else has any.",
+    "Grant whole tables, one by one, to the tenant's role (`tenant_table`, `grant`).",
+)
 POLICY = Rule(
     "policy",
     "A policy beyond the two could open the table by a flag or a role.",
@@ -63,6 +67,7 @@ _ALTER = re.compile(rf"ALTER TABLE (?:ONLY )?{_NAME} (.*)", re.IGNORECASE)
 _RENAME = re.compile(rf"RENAME TO {_NAME}", re.IGNORECASE)
 _GONE = re.compile(rf"DROP TABLE {_NAME}", re.IGNORECASE)
 _POLICY = re.compile(rf"(CREATE|ALTER|DROP) POLICY (\w+) ON {_NAME}", re.IGNORECASE)
+_RIGHTS = re.compile(r"(GRANT|REVOKE)\b", re.IGNORECASE)
 _GRANT = re.compile(rf"GRANT ([A-Z, ]+) ON (?:TABLE )?{_NAME} TO (\w+)", re.IGNORECASE)
 _REFERENCES = re.compile(r'REFERENCES "?(\w+)"?', re.IGNORECASE)
 _NAMED_KEY = re.compile(r"CONSTRAINT \S+ FOREIGN KEY ?\([^)]*\) REFERENCES", re.IGNORECASE)
@@ -135,8 +140,8 @@ def _apply(line: str, origin: str, tables: dict[str, _Table]) -> Iterator[Rule]:
         tables.pop(found[1], None)
     elif found := _POLICY.match(line):
         yield from _policy(found[1].upper(), found[2], tables.get(found[3]), line)
-    elif found := _GRANT.match(line):
-        yield from _grant(found[1], found[3], tables.get(found[2]))
+    elif _RIGHTS.match(line):
+        yield from _grant(line, tables)
 
 
 def _alter(name: str, change: str, tables: dict[str, _Table]) -> None:
@@ -160,12 +165,18 @@ def _policy(verb: str, name: str, table: _Table | None, line: str) -> Iterator[R
         yield POLICY
 
 
-def _grant(rights: str, role: str, table: _Table | None) -> Iterator[Rule]:
-    named = {right.strip().upper() for right in rights.split(",")}
-    if table and role == ROLE and named <= _DML:
+def _grant(line: str, tables: dict[str, _Table]) -> Iterator[Rule]:
+    """Whatever has not the shape of `grant` is refused: what it grants would have to be guessed."""
+    found = _GRANT.fullmatch(line)
+    table = tables.get(found[2]) if found else None
+    if found and table and found[3] == ROLE and _named(found[1]) <= _DML:
         table.facts.add("granted")
     else:
         yield GRANTS
+
+
+def _named(rights: str) -> set[str]:
+    return {right.strip().upper() for right in rights.split(",")}
 
 
 def _constraints(line: str, tables: dict[str, _Table]) -> Iterator[Rule]:

@@ -30,7 +30,9 @@ SELECT c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS 
        ARRAY(SELECT a.privilege_type FROM aclexplode(c.relacl) a
              WHERE a.grantee = r.oid ORDER BY 1) AS rights,
        EXISTS (SELECT FROM aclexplode(c.relacl) a
-               WHERE a.grantee NOT IN (c.relowner, r.oid)) AS others
+               WHERE a.grantee NOT IN (c.relowner, r.oid)) AS others,
+       EXISTS (SELECT FROM pg_attribute t, aclexplode(t.attacl) a
+               WHERE t.attrelid = c.oid AND a.grantee <> c.relowner) AS columns
 FROM pg_namespace n
 JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid
                 AND d.classid = 'pg_class'::regclass
@@ -51,7 +53,9 @@ SELECT n.nspowner <> r.oid AS apart,
        pg_has_role(:app, r.oid, 'MEMBER') AS member,
        r.rolcanlogin OR r.rolsuper OR r.rolbypassrls OR r.rolcreaterole AS mighty,
        has_schema_privilege(r.oid, n.oid, 'USAGE') AS uses,
-       has_schema_privilege(r.oid, n.oid, 'CREATE') AS creates
+       has_schema_privilege(r.oid, n.oid, 'CREATE') AS creates,
+       EXISTS (SELECT FROM aclexplode(n.nspacl) a
+               WHERE a.grantee NOT IN (n.nspowner, r.oid)) AS others
 FROM pg_namespace n JOIN pg_roles r ON r.rolname = n.nspname WHERE n.nspname = :schema
 """)
 
@@ -81,6 +85,7 @@ def _frame_findings(frame: Row[Any], app_login: str) -> list[str]:
         "The tenant's role may log in or has rights over others.": frame.mighty,
         "The tenant's role may not use its schema.": not frame.uses,
         "The tenant's role may create objects in its schema.": frame.creates,
+        "Others than the tenant's role have rights on its schema.": frame.others,
     }
     return [finding for finding, wrong in checks.items() if wrong]
 
@@ -105,6 +110,7 @@ def _one_table(row: Row[Any], rights: frozenset[str]) -> list[str]:
         f"{name} belongs to another role than its schema.": not row.owned,
         f"The tenant's role has {row.rights} on {name}.": set(row.rights) != rights,
         f"Others than the tenant's role have rights on {name}.": row.others,
+        f"Rights on single columns of {name} were granted.": row.columns,
     }
     return [finding for finding, wrong in checks.items() if wrong]
 

@@ -23,6 +23,7 @@ BREACHES = {
     "inline-constraint": 'op.execute("ALTER TABLE notes ADD COLUMN n int CHECK (n > 0)")',
     "rename-constraint": 'op.execute("ALTER TABLE notes RENAME CONSTRAINT pk_notes TO x")',
     "set-schema": 'op.execute("ALTER TABLE notes SET SCHEMA public")',
+    "owner": 'op.execute("ALTER TABLE notes OWNER TO __role__")',
     "concurrently": 'op.execute("CREATE INDEX CONCURRENTLY ix ON notes (body)")',
     "insert-select": 'op.execute("INSERT INTO notes (id) SELECT id FROM notes")',
     "volatile-update": 'op.execute("UPDATE notes SET body = gen_random_uuid()::text")',
@@ -62,6 +63,48 @@ def test_each_rule_fires(rule, tmp_path):
 
 def test_an_applications_plain_table_breaks_no_rule(tmp_path):
     assert lint(application(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "GRANT SELECT ON notes TO PUBLIC",
+        "GRANT SELECT ON notes, users TO __role__",
+        "GRANT SELECT ON notes TO __role__, PUBLIC",
+        "GRANT SELECT ON notes TO __role__ WITH GRANT OPTION",
+        "GRANT SELECT (body) ON notes TO PUBLIC",
+        "GRANT UPDATE (body) ON notes TO __role__",
+        "grant select on notes to public",
+        "GRANT USAGE ON SCHEMA __schema__ TO PUBLIC",
+        "GRANT EXECUTE ON FUNCTION f() TO PUBLIC",
+        "GRANT __role__ TO other",
+        "REVOKE SELECT ON notes FROM __role__",
+    ],
+)
+def test_rights_are_given_in_one_shape_only(tmp_path, statement):
+    template = application(tmp_path, upgrade=f'{NOTES}\nop.execute("{statement}")')
+    assert "grants" in _found(template)
+
+
+@pytest.mark.parametrize(
+    ("rule", "statement"),
+    [
+        ("beyond-tables", "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC"),
+        ("beyond-tables", "REASSIGN OWNED BY CURRENT_USER TO __role__"),
+        ("beyond-tables", "COMMENT ON SCHEMA __schema__ IS NULL"),
+        ("owner", "ALTER SEQUENCE s OWNER TO other"),
+        ("owner", "alter table notes owner to other"),
+    ],
+)
+def test_owners_and_what_a_later_table_grants_are_the_control_planes(tmp_path, rule, statement):
+    template = application(tmp_path, upgrade=f'{NOTES}\nop.execute("{statement}")')
+    assert rule in _found(template)
+
+
+def test_a_column_called_owner_may_be_renamed(tmp_path):
+    rename = 'op.alter_column("notes", "owner", new_column_name="holder")'
+    column = 'op.add_column("notes", sa.Column("owner", sa.Text()))'
+    assert lint(application(tmp_path, upgrade=f"{NOTES}\n{column}\n{rename}")) == []
 
 
 def test_a_bare_table_lacks_everything(tmp_path):
