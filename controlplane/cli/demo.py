@@ -118,8 +118,5 @@ def _wish(folder: Path, lines: IO[str], *, kept: bool) -> "Iterator[Wish]":
         return
     url = database.at_database(admin_url.get_secret_value(), "postgres")
     server = database.given_server(url)
-    try:
+    with contextlib.nullcontext() if kept else discard.discarded(url, folder):
         yield Wish(folder, 0, server, database.demo_name, settings.given(), log_to=lines)
-    finally:
-        if not kept:
-            discard.discard(url, folder)

@@ -67,7 +67,7 @@ def create_logins(admin_url: str, logins: Logins) -> None:
 
 
 def _create_login(conn: psycopg.Connection, login: Login, role: str, attributes: sql.SQL) -> None:
-    comment = f"controlplane login: {role}"
+    comment = _comment(role)
     found = conn.execute(_FIND, [login.name]).fetchone()
     if found is not None and found[0] != comment:
         raise StartupError(
@@ -87,6 +87,19 @@ def _create_login(conn: psycopg.Connection, login: Login, role: str, attributes:
         )
     )
     conn.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(name, sql.Literal(comment)))
+
+
+def _comment(role: str) -> str:
+    return f"controlplane login: {role}"
+
+
+def drop_logins(conn: psycopg.Connection, logins: Logins) -> None:
+    """Drop those of them that are there and carry our comment. They must own nothing any more."""
+    for role in reversed(_ATTRIBUTES):
+        name = getattr(logins, role).name
+        found = conn.execute(_FIND, [name]).fetchone()
+        if found is not None and found[0] == _comment(role):
+            conn.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
 def create_database(admin_url: str, name: str, logins: Logins) -> None:

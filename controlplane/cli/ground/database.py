@@ -74,10 +74,9 @@ def prepared(admin_url: str, folder: Folder, *, fresh_name: Callable[[], str]) -
     A URL that names a database wants that one, any other gets `fresh_name()` the first time.
     Raises DatabaseUnavailable, and StartupError for a database that is another's.
     """
-    maintenance = at_database(admin_url, "postgres")
-    with contextlib.closing(_connected(maintenance)) as conn:
+    with contextlib.closing(_connected(at_database(admin_url, "postgres"))) as conn:
         try:
-            urls = _prepare(conn, maintenance, *_keep_logins(folder, admin_url, fresh_name))
+            urls = _prepare(conn, admin_url, folder, fresh_name)
         except (psycopg.OperationalError, OperationalError) as error:
             raise DatabaseUnavailable(_one_line(error)) from error
         except psycopg.errors.InsufficientPrivilege as error:
@@ -94,9 +93,17 @@ def _connected(url: str) -> psycopg.Connection:
         raise DatabaseUnavailable(_one_line(error)) from error
 
 
-def _prepare(conn: psycopg.Connection, maintenance: str, name: str, logins: Logins) -> Urls:
+def _prepare(
+    conn: psycopg.Connection, admin_url: str, folder: Folder, fresh_name: Callable[[], str]
+) -> Urls:
+    kept = kept_logins(folder)
+    name, logins = kept or _new_logins(admin_url, fresh_name)
     _lock(conn, name)
-    _refuse_foreign(conn, name, logins.owner.name)
+    _refuse_foreign(conn, name, None if kept is None else logins.owner.name)
+    if kept is None:
+        # Before the logins are made: a start that is killed goes on with the same passwords.
+        _keep_logins(folder, name, logins)
+    maintenance = at_database(admin_url, "postgres")
     create_logins(maintenance, logins)
     create_database(maintenance, name, logins)
     return _migrated(at_database(maintenance, name), logins)
@@ -128,29 +135,28 @@ def kept_logins(folder: Folder) -> tuple[str, Logins] | None:
     return name, Logins(**{role: Login(**login) for role, login in kept.items()})
 
 
-def _keep_logins(
-    folder: Folder, admin_url: str, fresh_name: Callable[[], str]
-) -> tuple[str, Logins]:
-    kept = kept_logins(folder)
-    if kept is not None:
-        return kept
+def _new_logins(admin_url: str, fresh_name: Callable[[], str]) -> tuple[str, Logins]:
     asked = unquote(urlsplit(admin_url).path.lstrip("/"))
     name = fresh_name() if asked in _MAINTENANCE else asked
-    made = Logins.named(name)
-    roles = {role: vars(getattr(made, role)) for role in ("owner", "control", "app")}
+    return name, Logins.named(name)
+
+
+def _keep_logins(folder: Folder, name: str, logins: Logins) -> None:
+    roles = {role: vars(getattr(logins, role)) for role in ("owner", "control", "app")}
     write_json(folder.logins, {"database": name, **roles})
-    return name, made
 
 
-def _refuse_foreign(conn: psycopg.Connection, name: str, owner: str) -> None:
-    """Raises StartupError where a database of that name exists that we did not make: preparing it
-    would take rights away from others."""
+def _refuse_foreign(conn: psycopg.Connection, name: str, owner: str | None) -> None:
+    """Raises StartupError where a database of that name exists that was not made from this folder:
+    preparing it would take rights and passwords away from others. `owner` is None for a new folder.
+    """
     query = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
     found = conn.execute(query, [name]).fetchone()
     if found is not None and found[0] != owner:
         raise StartupError(
-            f"The database '{name}' exists and belongs to '{found[0]}'; name one in DATABASE_URL "
-            "that does not exist yet, or 'postgres' to have one made."
+            f"The database '{name}' exists and belongs to '{found[0]}', and it was not made from "
+            "this data folder; start with the folder that it was made from, or name a database in "
+            "DATABASE_URL that does not exist yet."
         )
 
 
