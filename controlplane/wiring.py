@@ -23,7 +23,7 @@ from controlplane.domain.mail import Message
 from controlplane.domain.tenants import Tenant, TenantState
 from controlplane.errors import DatabaseUnavailable, SettingsInvalid, StartupError
 from controlplane.ports import DnsProvider, MailSender
-from controlplane.provisioning.drive import Crew, Failpoint, nowhere
+from controlplane.provisioning.crew import Crew, Failpoint, nowhere
 from controlplane.provisioning.engine import Engine
 from controlplane.provisioning.hints import listen
 from controlplane.provisioning.leases import Heartbeat, Timing

@@ -8,45 +8,29 @@ converges because its intent is on record before the call.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never, cast
-from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain import moves
 from controlplane.domain.moves import Finish, Park, Perform, Rest, Retry, Undo, Unwind
 from controlplane.domain.naming import Mark
 from controlplane.domain.operations import Action, Operation, OperationState, Reach, StepState
 from controlplane.domain.tenants import TenantState
-from controlplane.errors import ControlPlaneError, LeaseLost, Permanent, StepError, Transient
+from controlplane.errors import LeaseLost, StepError, Transient
 from controlplane.provisioning import journal
-from controlplane.provisioning.leases import Lease, Timing
+from controlplane.provisioning.crew import Crew
+from controlplane.provisioning.failures import database_failure, unforeseen
+from controlplane.provisioning.leases import Lease
 from controlplane.provisioning.step import Later, LocalStep, Output, RemoteStep, Target
 from controlplane.store import audit, tenants
 
 log = structlog.get_logger()
-
-Failpoint = Callable[[str], Awaitable[None]]
-
-
-async def nowhere(_place: str) -> None:
-    """The failpoint of a worker that is not under test."""
-
-
-@dataclass(frozen=True)
-class Crew:
-    """What every drive of one worker shares."""
-
-    database: AsyncEngine
-    installation: UUID
-    steps: Mapping[str, LocalStep | RemoteStep]
-    timing: Timing
-    failpoint: Failpoint = nowhere
 
 
 class Released(Exception):  # noqa: N818  no error: the drive has let go of the operation
@@ -124,10 +108,10 @@ class Drive:
         except StepError as error:
             await self._failed(course, error)
         except DBAPIError as error:
-            await self._failed(course, _database_failure(error))
+            await self._failed(course, database_failure(error))
         except Exception as error:
             log.exception("step_broke", operation=str(self.operation.id), step=planned.name)
-            await self._failed(course, _unforeseen(error))
+            await self._failed(course, unforeseen(error))
 
     # -- the two protocols --------------------------------------------------------------------
 
@@ -338,28 +322,3 @@ async def _give_back(tx: AsyncConnection, operation: Operation) -> None:
     state = operation.plan.rolled_back or TenantState(operation.params["from_state"])
     if (await tenants.get(tx, operation.tenant_id)).state is not state:
         await tenants.set_state(tx, operation.tenant_id, state)
-
-
-# What PostgreSQL reports of a transaction that it has surely rolled back, and that may work later:
-# rollback (deadlock, serialisation), resources, objects in use, and a statement cut off.
-_PASSING = ("40", "53", "55", "57014")
-
-
-def _database_failure(error: DBAPIError) -> StepError:
-    """The step's failure in an error of the database; raises it again where it says nothing of
-    what was committed."""
-    sqlstate = getattr(error.orig, "sqlstate", None)
-    if error.connection_invalidated or sqlstate is None:
-        raise error
-    if sqlstate.startswith(_PASSING):
-        return Transient(f"PostgreSQL could not do it now ({type(error.orig).__name__}).")
-    if isinstance(error, OperationalError):
-        raise error
-    return _unforeseen(error)
-
-
-def _unforeseen(error: Exception) -> StepError:
-    """A failure that no step foresaw; its text may quote data, so only its kind is told."""
-    if isinstance(error, ControlPlaneError):
-        return Permanent(str(error))
-    return Permanent(f"The step failed unexpectedly ({type(error).__name__}); see the log.")

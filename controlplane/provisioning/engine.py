@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from controlplane.domain.operations import Operation, Plan
 from controlplane.errors import LeaseLost
 from controlplane.provisioning import journal
-from controlplane.provisioning.drive import Crew, Drive
+from controlplane.provisioning.crew import Crew
+from controlplane.provisioning.drive import Drive
 from controlplane.provisioning.leases import Heartbeat
 from controlplane.provisioning.plans import PLANS
 from controlplane.provisioning.waiting import first_of

@@ -26,7 +26,7 @@ from controlplane.errors import (
     StepError,
 )
 from controlplane.ports import MailSender
-from controlplane.provisioning.drive import Failpoint, nowhere
+from controlplane.provisioning.crew import Failpoint, nowhere
 from controlplane.provisioning.leases import Timing
 from controlplane.provisioning.waiting import first_of
 from controlplane.store import deliveries, tenants

@@ -72,3 +72,20 @@ class RemoteStep(Step, Protocol):
     async def observe(self, target: Target) -> bool:
         """Whether the effect is there, now."""
         ...
+
+
+class Plain:
+    """A step that neither makes a condition hold nor stands in the inventory."""
+
+    condition: ClassVar[str | None] = None
+    resource: ClassVar[str | None] = None
+
+    def external_id(self, target: Target) -> str:
+        return str(target.tenant.id)
+
+
+class OneWay(Plain):
+    """A local step that lies on or behind a pivot, and so is never undone."""
+
+    async def absent(self, _tx: AsyncConnection, _target: Target) -> Output:
+        raise AssertionError("BUG: what lies behind a pivot is not undone")

@@ -14,7 +14,7 @@ from controlplane import wiring
 from controlplane.domain.naming import parse_subdomain
 from controlplane.domain.operations import FINISHED, OperationState
 from controlplane.provisioning import requests
-from controlplane.provisioning.drive import Crew, Failpoint, nowhere
+from controlplane.provisioning.crew import Crew, Failpoint, nowhere
 from controlplane.provisioning.engine import Engine
 from controlplane.provisioning.leases import Heartbeat
 from controlplane.provisioning.mail import Mailroom

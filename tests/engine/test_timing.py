@@ -14,7 +14,7 @@ from controlplane.domain.dns import record_for
 from controlplane.domain.naming import Mark, Subdomain
 from controlplane.errors import LeaseLost, Transient
 from controlplane.provisioning import journal
-from controlplane.provisioning.drive import nowhere
+from controlplane.provisioning.crew import nowhere
 from controlplane.provisioning.leases import Heartbeat, Timing
 from tests.engine.faults import Failure
 from tests.engine.test_harness import resume

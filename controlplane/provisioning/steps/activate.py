@@ -1,30 +1,19 @@
 """The pivot of `provision`: the tenant is served from this commit on, and its welcome mail is in
 the outbox. Mail comes last and elsewhere, for it can neither be undone nor waited for."""
 
-from typing import ClassVar
-
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.tenants import TenantState
-from controlplane.provisioning.step import Output, Target
+from controlplane.provisioning.step import OneWay, Output, Target
 from controlplane.provisioning.steps.welcome import enqueue_welcome
 from controlplane.store import tenants
 
 
-class Activate:
-    condition: ClassVar[str | None] = None
-    resource: ClassVar[str | None] = None
-
-    def external_id(self, target: Target) -> str:
-        return str(target.tenant.id)
-
+class Activate(OneWay):
     async def ensure(self, tx: AsyncConnection, target: Target) -> Output:
         await tenants.set_state(tx, target.tenant.id, TenantState.ACTIVE)
         await enqueue_welcome(tx, target)
         return None
-
-    async def absent(self, _tx: AsyncConnection, _target: Target) -> Output:
-        raise AssertionError("BUG: what lies behind a pivot is not undone")
 
     async def observe(self, tx: AsyncConnection, target: Target) -> bool:
         return (await tenants.get(tx, target.tenant.id)).state is TenantState.ACTIVE

@@ -15,29 +15,20 @@ from controlplane.domain.naming import Subdomain, schema_name
 from controlplane.errors import Permanent
 from controlplane.ports import DnsProvider
 from controlplane.provisioning import journal
-from controlplane.provisioning.step import Output, Target
+from controlplane.provisioning.step import OneWay, Output, Target
 from controlplane.store import tenants
 from controlplane.tenancy.drop import drop
 from controlplane.tenancy.ownership import find, owned
 
 
-class Disown:
+class Disown(OneWay):
     """The pivot: looks once more whether what is about to go is an orphan. From here on it stays
     one, because a tenant's state changes by operations alone, and this one is live."""
-
-    condition: ClassVar[str | None] = None
-    resource: ClassVar[str | None] = None
-
-    def external_id(self, target: Target) -> str:
-        return str(target.tenant.id)
 
     async def ensure(self, tx: AsyncConnection, target: Target) -> Output:
         if not await self.observe(tx, target):
             raise Permanent("What was to be removed is in use again; nothing was touched.")
         return None
-
-    async def absent(self, _tx: AsyncConnection, _target: Target) -> Output:
-        raise AssertionError("BUG: what lies behind a pivot is not undone")
 
     async def observe(self, tx: AsyncConnection, target: Target) -> bool:
         tenant = await tenants.get(tx, target.tenant.id)

@@ -6,22 +6,16 @@ from typing import ClassVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.errors import Permanent
-from controlplane.provisioning.step import Output, Target
+from controlplane.provisioning.step import OneWay, Output, Target
 from controlplane.store import tenants
 from controlplane.tenancy.ownership import find
 from controlplane.tenancy.template import Template
 from controlplane.tenancy.upgrade import upgrade
 
 
-class Inspect:
+class Inspect(OneWay):
     """The pivot of `repair`. What is missing can be made again, a tenant's data cannot: without
     its schema the repair stops here, before it would put an empty one in its place."""
-
-    condition: ClassVar[str | None] = None
-    resource: ClassVar[str | None] = None
-
-    def external_id(self, target: Target) -> str:
-        return str(target.tenant.id)
 
     async def ensure(self, tx: AsyncConnection, target: Target) -> Output:
         if not await self.observe(tx, target):
@@ -31,31 +25,21 @@ class Inspect:
             )
         return None
 
-    async def absent(self, _tx: AsyncConnection, _target: Target) -> Output:
-        raise AssertionError("BUG: what lies behind a pivot is not undone")
-
     async def observe(self, tx: AsyncConnection, target: Target) -> bool:
         return (await find(tx, target.tenant.id)).ours(target.mark)
 
 
 @dataclass(frozen=True)
-class Upgrade:
+class Upgrade(OneWay):
     """The schema at the newest revision, in the step's own transaction."""
 
     template: Template
     condition: ClassVar[str | None] = "SchemaReady"
-    resource: ClassVar[str | None] = None
-
-    def external_id(self, target: Target) -> str:
-        return str(target.tenant.id)
 
     async def ensure(self, tx: AsyncConnection, target: Target) -> Output:
         revision = await upgrade(tx, tenant_id=target.tenant.id, template=self.template)
         await tenants.set_revision(tx, target.tenant.id, revision)
         return {"revision": revision}
-
-    async def absent(self, _tx: AsyncConnection, _target: Target) -> Output:
-        raise AssertionError("BUG: what lies behind a pivot is not undone")
 
     async def observe(self, tx: AsyncConnection, target: Target) -> bool:
         return (await find(tx, target.tenant.id)).ours(target.mark)

@@ -1,28 +1,17 @@
 """The pivot of `deprovision`: the tenant is deleted, its data kept for the grace period."""
 
-from typing import ClassVar
-
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.tenants import TenantState
-from controlplane.provisioning.step import Output, Target
+from controlplane.provisioning.step import OneWay, Output, Target
 from controlplane.store import deliveries, tenants
 
 
-class Retire:
-    condition: ClassVar[str | None] = None
-    resource: ClassVar[str | None] = None
-
-    def external_id(self, target: Target) -> str:
-        return str(target.tenant.id)
-
+class Retire(OneWay):
     async def ensure(self, tx: AsyncConnection, target: Target) -> Output:
         await tenants.set_state(tx, target.tenant.id, TenantState.DELETED)
         await deliveries.withdraw(tx, target.tenant.id)
         return None
-
-    async def absent(self, _tx: AsyncConnection, _target: Target) -> Output:
-        raise AssertionError("BUG: what lies behind a pivot is not undone")
 
     async def observe(self, tx: AsyncConnection, target: Target) -> bool:
         return (await tenants.get(tx, target.tenant.id)).state is TenantState.DELETED

@@ -1,21 +1,13 @@
 """The tenant's sessions. A plan only ever wants them gone."""
 
-from typing import ClassVar
-
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controlplane.provisioning.step import Output, Target
+from controlplane.provisioning.step import Output, Plain, Target
 from controlplane.tenancy.admin import revoke_sessions
 from controlplane.tenancy.ownership import find
 
 
-class Sessions:
-    condition: ClassVar[str | None] = None
-    resource: ClassVar[str | None] = None
-
-    def external_id(self, target: Target) -> str:
-        return str(target.tenant.id)
-
+class Sessions(Plain):
     async def ensure(self, _tx: AsyncConnection, _target: Target) -> Output:
         # A revoked session is not given back: its user signs in again.
         return None

@@ -2,13 +2,12 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import ClassVar
 
 import psycopg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from controlplane.errors import TenantUnavailable, Transient, VerificationFailed
-from controlplane.provisioning.step import Output, Target
+from controlplane.provisioning.step import Output, Plain, Target
 from controlplane.routing import Tenancy
 from controlplane.store import tenants
 from controlplane.tenancy.admin import admin_id
@@ -18,18 +17,13 @@ from controlplane.tenancy.verify import verify_catalog
 
 
 @dataclass(frozen=True)
-class Verify:
+class Verify(Plain):
     """`routing` connects as the app servers' login, `database` as the owner."""
 
     database: AsyncEngine
     routing: Tenancy
     template: Template
     app_login: str
-    condition: ClassVar[str | None] = None
-    resource: ClassVar[str | None] = None
-
-    def external_id(self, target: Target) -> str:
-        return str(target.tenant.id)
 
     async def ensure(self, target: Target) -> Output:
         if findings := await self._findings(target):

@@ -1,26 +1,15 @@
 """The welcome mail once more; sending it mints a new link and revokes the earlier ones."""
 
-from typing import ClassVar
-
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controlplane.provisioning.step import Output, Target
+from controlplane.provisioning.step import OneWay, Output, Target
 from controlplane.store import deliveries, tenants
 
 
-class Welcome:
-    condition: ClassVar[str | None] = None
-    resource: ClassVar[str | None] = None
-
-    def external_id(self, target: Target) -> str:
-        return str(target.tenant.id)
-
+class Welcome(OneWay):
     async def ensure(self, tx: AsyncConnection, target: Target) -> Output:
         await enqueue_welcome(tx, target)
         return None
-
-    async def absent(self, _tx: AsyncConnection, _target: Target) -> Output:
-        raise AssertionError("BUG: a mail is not taken back")
 
     async def observe(self, tx: AsyncConnection, target: Target) -> bool:
         mails = await deliveries.of_tenant(tx, target.tenant.id)
