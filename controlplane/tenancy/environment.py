@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.exc import SQLAlchemyError
@@ -79,6 +79,15 @@ def _single_head(scripts: ScriptDirectory, folder: Path) -> None:
 def heads(scripts: ScriptDirectory) -> Heads:
     """The rows that a schema's version table holds when nothing is left to do, sorted."""
     return tuple(sorted(scripts.revision_map._real_heads))  # noqa: SLF001  `heads` also names revisions that others depend on; the version table does not
+
+
+def online(scripts: ScriptDirectory) -> frozenset[str]:
+    """The data revisions, which only Alembic itself can run."""
+    return frozenset(r.revision for r in scripts.walk_revisions() if _is_online(r))
+
+
+def _is_online(revision: Script) -> bool:
+    return bool(getattr(revision.module, "online", False))
 
 
 def render(scripts: ScriptDirectory, *, start: Heads, target: Target, tape: Tape) -> None:
@@ -151,9 +160,13 @@ def _run(scripts: ScriptDirectory, steps: Steps, **options: Any) -> None:
 
 def _offline(step: RevisionStep, tape: Tape, *, fresh: bool) -> RevisionStep:
     name = step.revision.revision
-    online = getattr(step.revision.module, "online", False)
+    online = _is_online(step.revision)
     if online and not fresh:
-        raise RevisionNeedsOnline(f"Revision {name} reads rows and cannot be rendered offline.")
+        raise RevisionNeedsOnline(
+            f"Revision {name} reads rows (`online = True`); this release does not apply such a "
+            "revision to tenants that exist already. Take `online` away, let `upgrade` do nothing "
+            "and change the rows from the application."
+        )
     upgrade = step.migration_fn
 
     def rendered(**options: object) -> None:

@@ -28,9 +28,9 @@ async def upgrade(
 ) -> str:
     """Run what is missing; returns the revision, which public.tenants.revision must then hold.
 
-    Raises Permanent for a schema without a revision, RevisionNeedsOnline where `online.Migrations` has to do it, TemplateInvalid for heads
-    that the template does not know, and psycopg's LockNotAvailable inside SQLAlchemy's
-    OperationalError where a lock was not had in time.
+    Raises Permanent for a schema without a revision, RevisionNeedsOnline for a data revision on
+    the way, TemplateInvalid for heads that the template does not know, and psycopg's
+    LockNotAvailable inside SQLAlchemy's OperationalError where a lock was not had in time.
     """
     async with tenant_scope(conn, tenant_id):
         present = frozenset(await present_heads(conn))
