@@ -25,6 +25,7 @@ COMMANDS = {
     "tenant": "Create, list, show, suspend, delete, restore, purge tenants.",
     "operation": "List, show, watch, cancel, resume, abandon operations.",
     "schema": "What is in a tenant's schema.",
+    "template": "Check the template that tenants' schemas are made from.",
     "reconcile": "List what does not fit together, and have it set right.",
 }
 _EXAMPLES = """\

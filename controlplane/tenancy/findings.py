@@ -20,8 +20,11 @@ class Finding:
     revision: str
     statement: str
 
+    @property
+    def shortened(self) -> str:
+        """The statement on one line of at most 120 characters."""
+        return " ".join(self.statement.split())[:120]
+
     def __str__(self) -> str:
-        said = " ".join(self.statement.split())
-        return (
-            f"{self.revision}: {self.rule.name}: {said[:120]}\n  {self.rule.why} {self.rule.remedy}"
-        )
+        said = f"{self.revision}: {self.rule.name}: {self.shortened}"
+        return f"{said}\n  {self.rule.why} {self.rule.remedy}"

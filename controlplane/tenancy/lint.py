@@ -5,10 +5,14 @@ Run over what the revisions compile to and over their text; `template check` pri
 
 from collections.abc import Iterator
 
+import structlog
+
 from controlplane.tenancy import lint_sources, lint_statements, lint_tables
 from controlplane.tenancy.compile import Script, compiled
 from controlplane.tenancy.findings import Finding
 from controlplane.tenancy.template import Template
+
+log = structlog.get_logger()
 
 
 def lint(template: Template) -> list[Finding]:
@@ -18,6 +22,19 @@ def lint(template: Template) -> list[Finding]:
     """
     script = compiled(template)
     return [*_statements(script), *lint_tables.breaches(script), *_sources(template)]
+
+
+def warn(template: Template) -> None:
+    """A line in the log for each finding. Raises TemplateInvalid as `lint` does."""
+    for finding in lint(template):
+        rule = finding.rule
+        log.warning(
+            "template_finding",
+            rule=rule.name,
+            revision=finding.revision,
+            statement=finding.shortened,
+            remedy=rule.remedy,
+        )
 
 
 def _statements(script: Script) -> Iterator[Finding]:

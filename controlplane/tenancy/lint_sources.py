@@ -70,7 +70,7 @@ def _is_downgrade(node: ast.stmt) -> bool:
 def _revision(tree: ast.Module) -> str | None:
     for node in tree.body:
         if _assigns(node, "revision") and isinstance(node, ast.Assign | ast.AnnAssign):
-            return str(ast.literal_eval(node.value)) if node.value else None
+            return str(node.value.value) if isinstance(node.value, ast.Constant) else None
     return None
 
 

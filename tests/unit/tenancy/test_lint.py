@@ -1,11 +1,12 @@
 """The lint is silent on what ships, and every rule of it fires on its breach."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from controlplane.store.tables import metadata as public
 from controlplane.tenancy import lint_sources, lint_statements, lint_tables
 from controlplane.tenancy.findings import Rule
-from controlplane.tenancy.lint import lint
+from controlplane.tenancy.lint import lint, warn
 from controlplane.tenancy.lint_tables import PUBLIC_TABLES
 from controlplane.tenancy.tables import metadata as core
 from controlplane.tenancy.template import load
@@ -155,6 +156,28 @@ def test_a_finding_tells_where_what_why_and_what_instead(tmp_path):
         "own_0001: type: CREATE TYPE mood AS ENUM ('sad', 'ok')\n"
         "  A type's values cannot be changed inside a transaction with the tables that use it. "
         "Use text with a named CHECK (`choice` and `one_of`)."
+    )
+
+
+def test_a_computed_revision_id_is_judged_under_its_files_name(tmp_path):
+    application(tmp_path)
+    revision(tmp_path, "own_0002", down="own_0001", upgrade="pass", downgrade="pass")
+    path = tmp_path / "versions" / "own_0002.py"
+    path.write_text(path.read_text().replace('"own_0002"', '"own_" + "0002"'))
+    (finding,) = lint(application(tmp_path))
+    assert (finding.rule.name, finding.revision) == ("downgrade", "own_0002.py")
+
+
+def test_findings_are_warned_of_in_the_log(tmp_path):
+    with capture_logs() as lines:
+        warn(application(tmp_path))
+        warn(application(tmp_path, downgrade="pass"))
+    (line,) = lines
+    assert line["event"] == "template_finding"
+    assert (line["log_level"], line["rule"], line["revision"]) == (
+        "warning",
+        "downgrade",
+        "own_0001",
     )
 
 
