@@ -49,7 +49,7 @@ from controlplane.store import deliveries, tenants
 from controlplane.store.deliveries import Delivery
 from controlplane.store.operations import OPERATIONS_CHANNEL
 from controlplane.store.urls import sqlalchemy_url
-from controlplane.tenancy import template
+from controlplane.tenancy import lint, template
 from controlplane.tenancy.compile import compiled
 from controlplane.tenancy.template import Template
 
@@ -328,6 +328,7 @@ async def run_worker(parts: Parts, stopping: asyncio.Event) -> None:
     direct = parts.settings.database_url_direct.get_secret_value()
     # The first tenant must not wait for Alembic: about a second, once per process.
     await asyncio.to_thread(compiled, parts.template)
+    await asyncio.to_thread(lint.warn, parts.template)
     async with asyncio.TaskGroup() as group:
         group.create_task(engine.run(stopping))
         group.create_task(mailroom.run(stopping))
