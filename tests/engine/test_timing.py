@@ -207,7 +207,6 @@ async def test_a_drive_whose_lease_is_lost_stops_and_writes_nothing_more(lab):
     operation = await lab.create("acme")
     engine, stuck = lab.engine(), asyncio.Event()
     engine.heartbeat = Heartbeat(lab.database.owner_url, QUICK)
-    engine.heartbeat.start()
 
     async def overtaken(place):
         if place == "step:dns:before-call":
@@ -220,9 +219,13 @@ async def test_a_drive_whose_lease_is_lost_stops_and_writes_nothing_more(lab):
     await stuck.wait()
     await lab.expire()
     (thief,) = await claim(lab, owner="thief")
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(drive, 20)
-    await asyncio.to_thread(engine.heartbeat.stop)
+    # Not earlier: it would renew what is to be stolen.
+    engine.heartbeat.start()
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(drive, 20)
+    finally:
+        await asyncio.to_thread(engine.heartbeat.stop)
 
     row = await operation_row(lab, operation)
     assert (row.lease_owner, row.epoch) == ("thief", thief.epoch)
