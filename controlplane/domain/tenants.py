@@ -25,7 +25,7 @@ class Tier(StrEnum):
     ENTERPRISE = "enterprise"
 
 
-# ENGINE.md section 1. A state whose operation was rolled back returns to where it came from.
+# A state whose operation was rolled back returns to where it came from.
 TRANSITIONS: dict[TenantState, frozenset[TenantState]] = {
     TenantState.PROVISIONING: frozenset({TenantState.ACTIVE, TenantState.FAILED}),
     TenantState.ACTIVE: frozenset({TenantState.SUSPENDED, TenantState.DELETING}),
