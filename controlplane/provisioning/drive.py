@@ -110,6 +110,7 @@ class Drive:
         except DBAPIError as error:
             await self._failed(course, database_failure(error))
         except Exception as error:
+            # A step's bug must undo its operation, not end the worker.
             log.exception("step_broke", operation=str(self.operation.id), step=planned.name)
             await self._failed(course, unforeseen(error))
 

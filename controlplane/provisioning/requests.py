@@ -78,7 +78,8 @@ async def provision_again(
     tenant = await idle_tenant(conn, tenant_id)
     if tenant.state is not TenantState.FAILED:
         raise InvalidState(
-            f"The tenant is {tenant.state}; only a failed one is provisioned again, and a served one repaired."
+            f"The tenant is {tenant.state}; "
+            "only a failed one is provisioned again, and a served one repaired."
         )
     await tenants.provision_again(conn, tenant)
     await audit.write(conn, actor, "tenant.provision", tenant_id=tenant_id)

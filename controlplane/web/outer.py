@@ -79,6 +79,8 @@ class Outer:
         except Exception as error:
             # The last resort of a request: no client sees our insides.
             if exchange.left:
+                # Mostly the write into a closed connection; a bug must be seen all the same.
+                log.warning("request_left", error=type(error).__name__)
                 return
             log.exception("request_failed", error=type(error).__name__)
             if exchange.status is not None:

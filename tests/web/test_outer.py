@@ -112,7 +112,7 @@ async def test_an_answer_that_breaks_off_is_not_answered_twice() -> None:
     assert [line["event"] for line in logs] == ["request_failed", "request"]
 
 
-async def test_a_client_that_leaves_is_no_failure() -> None:
+async def test_a_client_that_leaves_is_no_failure_and_what_broke_meanwhile_is_told() -> None:
     sent: list[object] = []
 
     async def receive() -> dict[str, str]:
@@ -125,4 +125,8 @@ async def test_a_client_that_leaves_is_no_failure() -> None:
     with capture_logs() as logs:
         await Outer(_abandoned)(scope, receive, send)
     assert sent == []
-    assert [(line["event"], line["status"]) for line in logs] == [("request", None)]
+    assert [(line["event"], line["log_level"]) for line in logs] == [
+        ("request_left", "warning"),
+        ("request", "info"),
+    ]
+    assert logs[1]["status"] is None
