@@ -11,17 +11,13 @@ from datetime import timedelta
 from typing import Any, assert_never
 from uuid import UUID
 
-import structlog
-from psycopg import OperationalError as ConnectionFailed
-from psycopg.errors import UndefinedColumn, UndefinedTable
 from psycopg_pool import AsyncConnectionPool
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from controlplane.connections import installation_of, open_app_pool, open_control, open_owner
 from controlplane.domain.mail import Message
 from controlplane.domain.tenants import Tenant, TenantState
-from controlplane.errors import DatabaseUnavailable, SettingsInvalid, StartupError
+from controlplane.errors import SettingsInvalid
 from controlplane.ports import DnsProvider, MailSender
 from controlplane.provisioning.crew import Crew, Failpoint, nowhere
 from controlplane.provisioning.engine import Engine
@@ -43,31 +39,15 @@ from controlplane.provisioning.steps.sessions import Sessions
 from controlplane.provisioning.steps.standing import Standing
 from controlplane.provisioning.steps.verify import Verify
 from controlplane.provisioning.steps.welcome import Welcome
-from controlplane.routing import Tenancy, check_login
+from controlplane.routing import Tenancy
 from controlplane.settings import DnsKind, MailKind, Settings
-from controlplane.store import deliveries, tenants
+from controlplane.store import deliveries
 from controlplane.store.deliveries import Delivery
 from controlplane.store.operations import OPERATIONS_CHANNEL
 from controlplane.store.urls import sqlalchemy_url
 from controlplane.tenancy import lint, template
 from controlplane.tenancy.compile import compiled
 from controlplane.tenancy.template import Template
-
-log = structlog.get_logger()
-
-# A frozen worker must not hold its locks for ever, nor a lock that is not had stop a worker.
-_OWNER_SESSION = (
-    "-c idle_in_transaction_session_timeout=15s -c lock_timeout=5s -c statement_timeout=60s"
-    " -c client_connection_check_interval=2s"
-)
-_CONNECT_TIMEOUT_S = 5
-_CONNECTION = {
-    "connect_timeout": _CONNECT_TIMEOUT_S,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,
-}
 
 
 @dataclass(frozen=True)
@@ -96,8 +76,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(control.dispose)
         owner = open_owner(settings)
         stack.push_async_callback(owner.dispose)
-        installation = await _installation(owner)
-        pool = await stack.enter_async_context(_app_pool(settings))
+        installation = await installation_of(owner)
+        pool = await stack.enter_async_context(open_app_pool(settings))
         yield Parts(
             settings=settings,
             installation=installation,
@@ -109,89 +89,6 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             dns=open_dns(settings),
             sender=open_sender(settings),
         )
-
-
-def open_control(settings: Settings) -> AsyncEngine:
-    """The API's engine. Prepared statements stay off: behind a pooler a name may be another's."""
-    return create_async_engine(
-        sqlalchemy_url(settings.database_url.get_secret_value()),
-        pool_size=settings.pool_size,
-        pool_pre_ping=True,
-        hide_parameters=True,
-        connect_args={"prepare_threshold": None, **_CONNECTION},
-    )
-
-
-def open_owner(settings: Settings) -> AsyncEngine:
-    """The worker's engine, as the owner on a direct connection."""
-    return create_async_engine(
-        sqlalchemy_url(settings.database_url_direct.get_secret_value()),
-        pool_size=settings.worker_slots + 3,
-        pool_pre_ping=True,
-        hide_parameters=True,
-        connect_args={"options": _OWNER_SESSION, **_CONNECTION},
-    )
-
-
-async def _installation(owner: AsyncEngine) -> UUID:
-    try:
-        async with owner.connect() as conn:
-            await _check_migrated(conn)
-            return await tenants.installation_id(conn)
-    except OperationalError as error:
-        raise DatabaseUnavailable(_one_line(error.orig)) from error
-    except DBAPIError as error:
-        raise refusal(error) from error
-
-
-def refusal(error: DBAPIError) -> StartupError:
-    """What PostgreSQL said no to, in one line; the remedy where it is known."""
-    if isinstance(error.orig, UndefinedTable | UndefinedColumn):
-        return StartupError(
-            "The database has no public schema of this release; run 'controlplane migrate' first."
-        )
-    return StartupError(f"PostgreSQL refuses: {str(error.orig).strip().splitlines()[0]}")
-
-
-async def _check_migrated(conn: Any) -> None:
-    from controlplane.store.migrate import public_head  # noqa: PLC0415  Alembic takes its time
-
-    found = await conn.execute(text("SELECT version_num FROM public.alembic_version_public"))
-    if found.scalar_one_or_none() != public_head():
-        raise StartupError(
-            "The public schema is not at this release's revision; run 'controlplane migrate'."
-        )
-
-
-def _one_line(error: BaseException | None) -> str:
-    first = str(error).strip().splitlines()[0] if error and str(error) else "no answer"
-    return f"PostgreSQL cannot be reached: {first}"
-
-
-@asynccontextmanager
-async def _app_pool(settings: Settings) -> AsyncIterator[AsyncConnectionPool[Any]]:
-    pool = AsyncConnectionPool(
-        settings.app_database_url.get_secret_value(),
-        min_size=1,
-        max_size=settings.pool_size,
-        kwargs={"prepare_threshold": None, **_CONNECTION},
-        open=False,
-    )
-    try:
-        await _check_app_login(pool)
-        yield pool
-    finally:
-        await pool.close()
-
-
-async def _check_app_login(pool: AsyncConnectionPool[Any]) -> None:
-    try:
-        await pool.open()
-        async with pool.connection(timeout=_CONNECT_TIMEOUT_S) as conn:
-            for warning in await check_login(conn):
-                log.warning("app_login", detail=warning)
-    except (ConnectionFailed, TimeoutError) as error:
-        raise DatabaseUnavailable(_one_line(error)) from error
 
 
 def open_dns(settings: Settings) -> DnsProvider:

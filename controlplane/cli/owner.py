@@ -7,8 +7,8 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from controlplane import settings
+from controlplane.connections import open_owner, refusal
 from controlplane.errors import DatabaseUnavailable
-from controlplane.wiring import open_owner, refusal
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,121 @@
+"""How the database is reached: an engine or pool for each login, and whether it can be used."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import structlog
+from psycopg import OperationalError as ConnectionFailed
+from psycopg.errors import UndefinedColumn, UndefinedTable
+from psycopg_pool import AsyncConnectionPool
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from controlplane.errors import DatabaseUnavailable, StartupError
+from controlplane.routing import check_login
+from controlplane.settings import Settings
+from controlplane.store import tenants
+from controlplane.store.urls import sqlalchemy_url
+
+log = structlog.get_logger()
+
+# A frozen worker must not hold its locks for ever, nor a lock that is not had stop a worker.
+_OWNER_SESSION = (
+    "-c idle_in_transaction_session_timeout=15s -c lock_timeout=5s -c statement_timeout=60s"
+    " -c client_connection_check_interval=2s"
+)
+_CONNECT_TIMEOUT_S = 5
+_CONNECTION = {
+    "connect_timeout": _CONNECT_TIMEOUT_S,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+
+def open_control(settings: Settings) -> AsyncEngine:
+    """The API's engine. Prepared statements stay off: behind a pooler a name may be another's."""
+    return create_async_engine(
+        sqlalchemy_url(settings.database_url.get_secret_value()),
+        pool_size=settings.pool_size,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={"prepare_threshold": None, **_CONNECTION},
+    )
+
+
+def open_owner(settings: Settings) -> AsyncEngine:
+    """The worker's engine, as the owner on a direct connection."""
+    return create_async_engine(
+        sqlalchemy_url(settings.database_url_direct.get_secret_value()),
+        pool_size=settings.worker_slots + 3,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={"options": _OWNER_SESSION, **_CONNECTION},
+    )
+
+
+async def installation_of(owner: AsyncEngine) -> UUID:
+    """Raises DatabaseUnavailable, and StartupError where the public schema is another release's."""
+    try:
+        async with owner.connect() as conn:
+            await _check_migrated(conn)
+            return await tenants.installation_id(conn)
+    except OperationalError as error:
+        raise DatabaseUnavailable(_one_line(error.orig)) from error
+    except DBAPIError as error:
+        raise refusal(error) from error
+
+
+def refusal(error: DBAPIError) -> StartupError:
+    """What PostgreSQL said no to, in one line; the remedy where it is known."""
+    if isinstance(error.orig, UndefinedTable | UndefinedColumn):
+        return StartupError(
+            "The database has no public schema of this release; run 'controlplane migrate' first."
+        )
+    return StartupError(f"PostgreSQL refuses: {str(error.orig).strip().splitlines()[0]}")
+
+
+async def _check_migrated(conn: Any) -> None:
+    from controlplane.store.migrate import public_head  # noqa: PLC0415  Alembic takes its time
+
+    found = await conn.execute(text("SELECT version_num FROM public.alembic_version_public"))
+    if found.scalar_one_or_none() != public_head():
+        raise StartupError(
+            "The public schema is not at this release's revision; run 'controlplane migrate'."
+        )
+
+
+def _one_line(error: BaseException | None) -> str:
+    first = str(error).strip().splitlines()[0] if error and str(error) else "no answer"
+    return f"PostgreSQL cannot be reached: {first}"
+
+
+@asynccontextmanager
+async def open_app_pool(settings: Settings) -> AsyncIterator[AsyncConnectionPool[Any]]:
+    """The app servers' pool. Raises DatabaseUnavailable and UnsafeDatabaseRole."""
+    pool = AsyncConnectionPool(
+        settings.app_database_url.get_secret_value(),
+        min_size=1,
+        max_size=settings.pool_size,
+        kwargs={"prepare_threshold": None, **_CONNECTION},
+        open=False,
+    )
+    try:
+        await _check_app_login(pool)
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def _check_app_login(pool: AsyncConnectionPool[Any]) -> None:
+    try:
+        await pool.open()
+        async with pool.connection(timeout=_CONNECT_TIMEOUT_S) as conn:
+            for warning in await check_login(conn):
+                log.warning("app_login", detail=warning)
+    except (ConnectionFailed, TimeoutError) as error:
+        raise DatabaseUnavailable(_one_line(error)) from error
