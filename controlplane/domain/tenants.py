@@ -25,6 +25,17 @@ class Tier(StrEnum):
     ENTERPRISE = "enterprise"
 
 
+class HoldReason(StrEnum):
+    """Why nobody else may claim a subdomain that no tenant has."""
+
+    # A rename of its tenant is on its way there.
+    RENAME = "rename"
+    # It led to a tenant until lately: its users' bookmarks, cookies and caches still know it.
+    RELEASED = "released"
+    # An operation that would have led it to a tenant was undone; a worker may not know yet.
+    UNDONE = "undone"
+
+
 # A state whose operation was rolled back returns to where it came from.
 TRANSITIONS: dict[TenantState, frozenset[TenantState]] = {
     TenantState.PROVISIONING: frozenset({TenantState.ACTIVE, TenantState.FAILED}),

@@ -30,7 +30,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from controlplane.domain.mail import DeliveryState
 from controlplane.domain.operations import OperationState, StepState
-from controlplane.domain.tenants import RELEASED, TenantState, Tier
+from controlplane.domain.tenants import RELEASED, HoldReason, TenantState, Tier
 
 metadata = MetaData(
     schema="public",
@@ -252,6 +252,20 @@ tenant_resources = Table(
     Column("operation_id", ForeignKey(operations.c.id), nullable=False),
     _now("created_at"),
     Index(None, "operation_id"),
+)
+
+# Names that nobody but this tenant may claim, although it does not have them (any more, or yet).
+subdomain_holds = Table(
+    "subdomain_holds",
+    metadata,
+    Column("subdomain", Text, primary_key=True),
+    Column("why", Text, primary_key=True),
+    Column("tenant_id", ForeignKey(tenants.c.id), nullable=False),
+    Column("until", DateTime(timezone=True)),
+    _now("created_at"),
+    _one_of("why", HoldReason),
+    CheckConstraint("(until IS NULL) = (why = 'rename')", name="until"),
+    Index(None, "tenant_id"),
 )
 
 idempotency_keys = Table(

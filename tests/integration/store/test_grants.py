@@ -24,6 +24,7 @@ CONTROL = {
     "operation_events": ALL,
     "operation_steps": ALL,
     "operations": ALL,
+    "subdomain_holds": ALL,
     "system_config": ALL,
     "tenant_registry": "SELECT",
     "tenant_resources": ALL,

@@ -39,6 +39,9 @@ WITH tenant AS (
 ), key AS (
   INSERT INTO public.idempotency_keys (principal, key, fingerprint, operation_id, expires_at)
   SELECT gen_random_uuid(), 'k', '', id, now() FROM operation
+), hold AS (
+  INSERT INTO public.subdomain_holds (subdomain, why, tenant_id, until)
+  SELECT 'acme-old', 'released', id, now() FROM tenant
 ), mail AS (
   INSERT INTO public.email_deliveries
     (tenant_id, operation_id, template, recipient, give_up_at)
@@ -165,6 +168,37 @@ def test_a_failed_migration_leaves_everything_as_it_was(database: Database) -> N
 
 def test_the_head_is_the_newest_revision() -> None:
     assert migrate.public_head() == REVISIONS[-1].revision
+
+
+def test_whoever_was_purged_before_there_were_holds_gets_one(database: Database) -> None:
+    migrate.downgrade_public(database.owner_url, "0001")
+    with psycopg.connect(database.owner_url) as conn:
+        for subdomain, state, deleted, days in [
+            ("acme", "purged", True, 1),
+            ("acme", "purged", True, 2),
+            ("never-active", "purged", False, 1),
+            ("forgotten", "purged", True, 31),
+            ("taken", "purged", True, 1),
+            ("taken", "active", False, 1),
+            ("deleted", "deleted", True, 1),
+        ]:
+            conn.execute(
+                "INSERT INTO public.tenants"
+                " (id, name, subdomain, state, tier, admin_email, deleted_at, updated_at)"
+                " SELECT gen_random_uuid(), 'A', %s, %s, 'starter', 'a@b.test',"
+                " CASE WHEN %s THEN day END, day FROM (SELECT now() - make_interval(days => %s)) d (day)",
+                [subdomain, state, deleted, days],
+            )
+    migrate.upgrade_public(database.owner_url)
+    with psycopg.connect(database.owner_url) as conn:
+        held = conn.execute(
+            "SELECT h.subdomain, why, until = t.updated_at + interval '30 days',"
+            " t.updated_at > now() - interval '36 hours'"
+            " FROM public.subdomain_holds h JOIN public.tenants t ON t.id = h.tenant_id"
+        ).fetchall()
+        count = conn.execute("SELECT count(*) FROM public.tenants").fetchone()
+    assert held == [("acme", "released", True, True)]
+    assert count == (7,)
 
 
 def test_rights_are_granted_again_after_a_migration(server: Server, database: Database) -> None:

@@ -47,6 +47,13 @@ SYSTEM_CONFIG = {
     "description": "text",
     "updated_at": "timestamp with time zone",
 }
+SUBDOMAIN_HOLDS = {
+    "subdomain": "text",
+    "why": "text",
+    "tenant_id": "uuid",
+    "until": "timestamp with time zone?",
+    "created_at": "timestamp with time zone",
+}
 
 SOMEBODY = "0f8fad5b-d9cb-469f-a165-70867728950e"
 A_TENANT = {
@@ -57,6 +64,7 @@ A_TENANT = {
     "tier": "starter",
     "admin_email": "ada@acme.test",
 }
+A_HOLD = {"subdomain": "acme", "why": "released", "tenant_id": SOMEBODY, "until": "2030-01-01"}
 AN_ADMIN = {"email": "ada@example.com", "role": "admin"}
 A_SETTING = {"key": "motto", "value": Jsonb("hello"), "value_type": "string"}
 
@@ -72,7 +80,12 @@ def _insert(tx: psycopg.Connection, table: str, row: Mapping[str, object]) -> No
 
 @pytest.mark.parametrize(
     ("table", "columns"),
-    [("tenants", TENANTS), ("global_users", GLOBAL_USERS), ("system_config", SYSTEM_CONFIG)],
+    [
+        ("tenants", TENANTS),
+        ("global_users", GLOBAL_USERS),
+        ("system_config", SYSTEM_CONFIG),
+        ("subdomain_holds", SUBDOMAIN_HOLDS),
+    ],
 )
 def test_a_table_has_exactly_these_columns(
     tx: psycopg.Connection, table: str, columns: dict[str, str]
@@ -103,6 +116,9 @@ def test_a_table_has_exactly_these_columns(
         ("tenants", A_TENANT, {"name": ""}, "ck_tenants_name"),
         ("tenants", A_TENANT, {"name": "Acme\r\nBcc: x"}, "ck_tenants_name"),
         ("tenants", A_TENANT, {"name": "Ac\tme"}, "ck_tenants_name"),
+        ("subdomain_holds", A_HOLD, {"why": "taste"}, "ck_subdomain_holds_why"),
+        ("subdomain_holds", A_HOLD, {"until": None}, "ck_subdomain_holds_until"),
+        ("subdomain_holds", A_HOLD, {"why": "rename"}, "ck_subdomain_holds_until"),
         ("global_users", AN_ADMIN, {"role": "developer"}, "ck_global_users_role"),
         ("global_users", AN_ADMIN, {"state": "sleeping"}, "ck_global_users_state"),
         ("system_config", A_SETTING, {"value_type": "float"}, "ck_system_config_value_type"),
