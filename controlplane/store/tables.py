@@ -252,6 +252,7 @@ tenant_resources = Table(
     Column("operation_id", ForeignKey(operations.c.id), nullable=False),
     _now("created_at"),
     Index(None, "operation_id"),
+    Index("ix_tenant_resources_kind_external_id", "kind", "external_id"),
 )
 
 # Names that nobody but this tenant may claim, although it does not have them (any more, or yet).

@@ -57,8 +57,19 @@ def upgrade() -> None:
         unique=False,
         schema="public",
     )
+    # Every claim asks whether a record of that name may be there.
+    op.create_index(
+        "ix_tenant_resources_kind_external_id",
+        "tenant_resources",
+        ["kind", "external_id"],
+        unique=False,
+        schema="public",
+    )
     op.execute(_HOLD_WHAT_WAS_RELEASED)
 
 
 def downgrade() -> None:
+    op.drop_index(
+        "ix_tenant_resources_kind_external_id", table_name="tenant_resources", schema="public"
+    )
     op.drop_table("subdomain_holds", schema="public")

@@ -258,6 +258,12 @@ def test_no_foreign_key_leads_out_of_the_public_schema(tx: psycopg.Connection) -
             "state IN ('queued', 'sending') AND run_at < now() ORDER BY run_at",
             "ix_email_deliveries_due",
         ),
+        (
+            "tenant_resources",
+            "kind = 'dns' AND external_id = 'acme'",
+            "ix_tenant_resources_kind_external_id",
+        ),
+        ("subdomain_holds", "subdomain = 'acme'", "pk_subdomain_holds"),
         ("idempotency_keys", "expires_at < now()", "ix_idempotency_keys_expires_at"),
         ("audit_log", "true ORDER BY at DESC, id DESC", "ix_audit_log_at_id"),
     ],
