@@ -37,7 +37,7 @@ async def _create(
     from controlplane.cli import owner  # noqa: PLC0415  the help must not wait for SQLAlchemy
     from controlplane.domain.addresses import is_address  # noqa: PLC0415
     from controlplane.store import admins  # noqa: PLC0415
-    from controlplane.store.tables import AdminRole  # noqa: PLC0415
+    from controlplane.store.admin_tables import AdminRole  # noqa: PLC0415
 
     if not is_address(email):
         raise click.BadParameter(f"'{email}' is no mail address.", param_hint="--email")

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.errors import Conflict, NotFound
-from controlplane.store.tables import AdminRole, AdminState, api_tokens, global_users
+from controlplane.store.admin_tables import AdminRole, AdminState, api_tokens, global_users
 
 _ALPHABET = string.digits + string.ascii_letters
 _RANDOM_CHARACTERS = 32

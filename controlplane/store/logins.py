@@ -154,7 +154,7 @@ def grant_logins(owner_url: str, *, control: str, app: str) -> None:
                 " TO {control};"
                 "GRANT SELECT, INSERT ON public.audit_log TO {control};"
                 "GRANT SELECT ON public.installation, public.alembic_version_public,"
-                " public.tenant_registry TO {control};"
+                " public.tenant_registry, public.drift_findings, public.drift_look TO {control};"
                 "GRANT SELECT ON public.tenant_registry TO {app}"
             ).format(control=sql.Identifier(control), app=sql.Identifier(app))
         )

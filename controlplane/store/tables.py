@@ -4,8 +4,6 @@
 missing schema would silently read this one.
 """
 
-from enum import StrEnum
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -18,7 +16,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
@@ -26,48 +23,21 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import JSONB
 
 from controlplane.domain.mail import DeliveryState
 from controlplane.domain.operations import OperationState, StepState
 from controlplane.domain.tenants import RELEASED, HoldReason, TenantState, Tier
+from controlplane.store import admin_tables
+from controlplane.store.columns import now, one_of
 
-metadata = MetaData(
-    schema="public",
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-    },
-)
-
-
-def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
-
-
-def _now(name: str, *, nullable: bool = False) -> Column[object]:
-    default = None if nullable else func.now()
-    return Column(name, DateTime(timezone=True), nullable=nullable, server_default=default)
+# With the admins' tables: all that there are.
+metadata = admin_tables.global_users.metadata
 
 
 def _released() -> ColumnElement[bool]:
     listed = ", ".join(f"'{state}'" for state in sorted(RELEASED))
     return text(f"state NOT IN ({listed})")  # type: ignore[return-value]  # Index takes text too
-
-
-class AdminRole(StrEnum):
-    SUPER_ADMIN = "super_admin"
-    ADMIN = "admin"
-    SUPPORT = "support"
-
-
-class AdminState(StrEnum):
-    ACTIVE = "active"
-    DISABLED = "disabled"
 
 
 # Made by the first migration; what is ours carries this id in its mark.
@@ -76,7 +46,7 @@ installation = Table(
     metadata,
     Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
     Column("singleton", Boolean, nullable=False, server_default=text("true")),
-    _now("created_at"),
+    now("created_at"),
     CheckConstraint("singleton", name="singleton"),
     UniqueConstraint("singleton"),
 )
@@ -101,52 +71,17 @@ tenants = Table(
     Column("version", BigInteger, nullable=False, server_default=text("1")),
     Column("metadata", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("conditions", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    _now("created_at"),
-    _now("updated_at"),
-    _now("deleted_at", nullable=True),
-    _one_of("state", TenantState),
-    _one_of("tier", Tier),
+    now("created_at"),
+    now("updated_at"),
+    now("deleted_at", nullable=True),
+    one_of("state", TenantState),
+    one_of("tier", Tier),
     CheckConstraint("subdomain ~ '^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$'", name="subdomain"),
     CheckConstraint("name <> '' AND name !~ '[[:cntrl:]]'", name="name"),
     UniqueConstraint("schema_name"),
     Index("uq_tenants_subdomain_held", "subdomain", unique=True, postgresql_where=_released()),
     Index("ix_tenants_created_at_id", "created_at", "id"),
     Index("ix_tenants_state", "state"),
-)
-
-global_users = Table(
-    "global_users",
-    metadata,
-    Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
-    Column("email", Text, nullable=False),
-    Column("name", Text),
-    Column("password_hash", Text),
-    Column("role", Text, nullable=False),
-    Column("state", Text, nullable=False, server_default=AdminState.ACTIVE),
-    Column("totp_secret", LargeBinary),
-    Column("totp_enabled", Boolean, nullable=False, server_default=text("false")),
-    _now("last_login_at", nullable=True),
-    _now("created_at"),
-    _now("updated_at"),
-    _one_of("role", AdminRole),
-    _one_of("state", AdminState),
-    Index("uq_global_users_email", text("lower(email)"), unique=True),
-)
-
-api_tokens = Table(
-    "api_tokens",
-    metadata,
-    Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
-    Column("user_id", ForeignKey(global_users.c.id, ondelete="CASCADE"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("token_hash", LargeBinary, nullable=False),
-    Column("scopes", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
-    _now("expires_at", nullable=True),
-    _now("last_used_at", nullable=True),
-    _now("revoked_at", nullable=True),
-    _now("created_at"),
-    UniqueConstraint("token_hash"),
-    Index(None, "user_id"),
 )
 
 system_config = Table(
@@ -157,7 +92,7 @@ system_config = Table(
     Column("value_type", Text, nullable=False),
     Column("is_secret", Boolean, nullable=False, server_default=text("false")),
     Column("description", Text, nullable=False, server_default=""),
-    _now("updated_at"),
+    now("updated_at"),
     CheckConstraint("value_type IN ('string', 'integer', 'boolean')", name="value_type"),
 )
 
@@ -184,12 +119,12 @@ operations = Table(
     Column("lease_expires_at", DateTime(timezone=True)),
     Column("epoch", BigInteger, nullable=False, server_default=text("0")),
     Column("event_seq", BigInteger, nullable=False, server_default=text("0")),
-    _now("created_at"),
-    _now("finished_at", nullable=True),
+    now("created_at"),
+    now("finished_at", nullable=True),
     Column("abandon_reason", Text),
     Column("abandon_comment", Text),
     Column("abandoned_by", Text),
-    _one_of("state", OperationState),
+    one_of("state", OperationState),
     CheckConstraint(
         "(finished_at IS NOT NULL) = (state IN ('succeeded', 'failed', 'cancelled', 'abandoned'))",
         name="finished",
@@ -224,9 +159,9 @@ operation_steps = Table(
     Column("output", JSONB),
     Column("last_error", JSONB),
     Column("epoch", BigInteger),
-    _now("started_at", nullable=True),
-    _now("finished_at", nullable=True),
-    _one_of("state", StepState),
+    now("started_at", nullable=True),
+    now("finished_at", nullable=True),
+    one_of("state", StepState),
     UniqueConstraint("operation_id", "name"),
 )
 
@@ -250,7 +185,7 @@ tenant_resources = Table(
     Column("kind", Text, primary_key=True),
     Column("external_id", Text, primary_key=True),
     Column("operation_id", ForeignKey(operations.c.id), nullable=False),
-    _now("created_at"),
+    now("created_at"),
     Index(None, "operation_id"),
     Index("ix_tenant_resources_kind_external_id", "kind", "external_id"),
 )
@@ -263,8 +198,8 @@ subdomain_holds = Table(
     Column("why", Text, primary_key=True),
     Column("tenant_id", ForeignKey(tenants.c.id), nullable=False),
     Column("until", DateTime(timezone=True)),
-    _now("created_at"),
-    _one_of("why", HoldReason),
+    now("created_at"),
+    one_of("why", HoldReason),
     CheckConstraint("(until IS NULL) = (why = 'rename')", name="until"),
     Index(None, "tenant_id"),
 )
@@ -301,9 +236,9 @@ email_deliveries = Table(
     Column("give_up_at", DateTime(timezone=True), nullable=False),
     Column("lease_expires_at", DateTime(timezone=True)),
     Column("epoch", BigInteger, nullable=False, server_default=text("0")),
-    _now("created_at"),
-    _now("sent_at", nullable=True),
-    _one_of("state", DeliveryState),
+    now("created_at"),
+    now("sent_at", nullable=True),
+    one_of("state", DeliveryState),
     CheckConstraint("(sent_at IS NOT NULL) = (state IN ('sent', 'bounced'))", name="sent"),
     UniqueConstraint("operation_id", "template"),
     Index(None, "tenant_id"),
@@ -332,4 +267,26 @@ audit_log = Table(
     CheckConstraint("outcome IN ('ok', 'refused', 'failed')", name="outcome"),
     Index(None, "tenant_id"),
     Index("ix_audit_log_at_id", "at", "id"),
+)
+
+# What the newest look of a worker found. No foreign key: a finding's tenant may never have been.
+drift_findings = Table(
+    "drift_findings",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("tenant_id", Uuid, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("first_seen_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("kind", "subject", "tenant_id"),
+    Index("ix_drift_findings_first_seen_at_id", "first_seen_at", "id"),
+)
+
+drift_look = Table(
+    "drift_look",
+    metadata,
+    Column("singleton", Boolean, primary_key=True, server_default=text("true")),
+    Column("looked_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("singleton", name="singleton"),
 )

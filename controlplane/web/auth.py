@@ -6,8 +6,8 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from controlplane.errors import AuthenticationRequired, PermissionDenied
+from controlplane.store.admin_tables import AdminRole
 from controlplane.store.admins import Principal, Scope, principal_of
-from controlplane.store.tables import AdminRole
 from controlplane.wiring import Parts
 
 _READING = frozenset({"GET", "HEAD"})

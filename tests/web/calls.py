@@ -13,8 +13,8 @@ from sqlalchemy import func, select
 from controlplane import settings, wiring
 from controlplane.store import admins
 from controlplane.store import tables as t
+from controlplane.store.admin_tables import AdminRole
 from controlplane.store.admins import Scope
-from controlplane.store.tables import AdminRole
 from controlplane.web.app import create_app
 from controlplane.wiring import Parts
 from tests.database import Database

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from controlplane.store import admins
-from controlplane.store.tables import AdminRole
+from controlplane.store.admin_tables import AdminRole
 from controlplane.web.app import openapi_json
 from tests.web.calls import BASE, OPERATIONS, TENANTS, Site, new_tenant
 

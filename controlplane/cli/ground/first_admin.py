@@ -4,7 +4,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from controlplane.errors import NotFound
 from controlplane.store import admins
-from controlplane.store.tables import AdminRole
+from controlplane.store.admin_tables import AdminRole
 
 EMAIL = "dev@localhost"
 _NAME = "dev"

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.errors import Conflict, NotFound
 from controlplane.store import admins
+from controlplane.store.admin_tables import AdminRole, api_tokens, global_users
 from controlplane.store.admins import Principal, Scope, new_token
-from controlplane.store.tables import AdminRole, api_tokens, global_users
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
 

@@ -17,6 +17,8 @@ CONTROL = {
     "alembic_version_public": "SELECT",
     "api_tokens": ALL,
     "audit_log": "INSERT SELECT",
+    "drift_findings": "SELECT",
+    "drift_look": "SELECT",
     "email_deliveries": ALL,
     "global_users": ALL,
     "idempotency_keys": ALL,

@@ -42,6 +42,11 @@ WITH tenant AS (
 ), hold AS (
   INSERT INTO public.subdomain_holds (subdomain, why, tenant_id, until)
   SELECT 'acme-old', 'released', id, now() FROM tenant
+), finding AS (
+  INSERT INTO public.drift_findings (kind, subject, tenant_id, detail, first_seen_at)
+  SELECT 'operation_stuck', id::text, tenant_id, 'it is parked', now() FROM operation
+), look AS (
+  INSERT INTO public.drift_look (looked_at) VALUES (now())
 ), mail AS (
   INSERT INTO public.email_deliveries
     (tenant_id, operation_id, template, recipient, give_up_at)
