@@ -24,6 +24,7 @@ from controlplane.store import operations
 from controlplane.store.audit import Actor
 from controlplane.store.operations import OperationView
 from tests.database import Database
+from tests.engine import witness
 
 ACTOR = Actor(None, "cli")
 RESTING = FINISHED | {OperationState.PARKED}
@@ -162,4 +163,5 @@ async def open_lab(
     """A lab with providers in memory, or with a real zone file and outbox."""
     kinds = {} if real_files else {"CONTROLPLANE_DNS": "memory", "CONTROLPLANE_MAIL": "memory"}
     async with wiring.open_parts(settings(database, folder, **kinds, **(more or {}))) as parts:
+        await witness.install(parts.owner)
         yield Lab(parts, database, wiring.open_steps(parts))

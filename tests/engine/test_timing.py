@@ -13,10 +13,11 @@ from sqlalchemy.exc import OperationalError
 from controlplane.domain.dns import record_for
 from controlplane.domain.naming import Mark, Subdomain
 from controlplane.errors import LeaseLost, Transient
-from controlplane.provisioning import journal
+from controlplane.provisioning import journal, requests
 from controlplane.provisioning.crew import nowhere
 from controlplane.provisioning.leases import Heartbeat, Timing
 from tests.engine.faults import Failure
+from tests.engine.lab import ACTOR
 from tests.engine.test_harness import resume
 from tests.engine.test_lease import QUICK, claim, until
 from tests.engine.world import assert_world
@@ -261,14 +262,8 @@ async def test_the_heartbeat_leaves_alone_what_was_released_or_has_ended(lab):
     async with lab.parts.owner.begin() as conn:
         await journal.release(conn, by_id[released.id], after_s=0)
     await lab.sql("UPDATE public.operations SET state = 'parked' WHERE id = :id", id=ended.id)
-    await lab.sql(
-        "UPDATE public.operations SET state = 'abandoned', abandon_reason = 'x',"
-        " abandon_comment = 'x', abandoned_by = 'x', finished_at = now() WHERE id = :id",
-        id=ended.id,
-    )
-    await lab.sql(
-        "UPDATE public.tenants SET state = 'failed' WHERE subdomain = :name", name="acme1"
-    )
+    async with lab.parts.control.begin() as conn:
+        await requests.abandon(conn, ended.id, reason="x", comment="x", by="x", actor=ACTOR)
     await lab.sql(
         "UPDATE public.operations SET lease_expires_at = clock_timestamp() WHERE id = :id",
         id=held.id,

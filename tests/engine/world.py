@@ -1,22 +1,36 @@
-"""What must hold after every scenario: journal, schemas, roles, records, mails and bystanders."""
+"""What must hold after every scenario, beside the journal of each operation (invariants.py).
+
+I2  a tenant has one operation at most that is not over.
+I7  what was written carries the epoch that was current when it was committed (witness.py).
+I8  the schemas and roles that carry our mark are exactly those that the journal has made.
+I9  a schema is as the template says, with exactly one admin.
+I10 a record is there only where a step may have made it, and under its tenant's name.
+I11 a tenant at rest has what its state says, no more and no less, and so has its inventory.
+I12 one mail for each operation that owes one, none for what was rolled back, none sent twice.
+I13 a subdomain is held by one tenant at most.
+I14 a bystander is the same to the last byte: compare two calls of `fingerprint`.
+I15 no lock, transaction, connection, task or thread is left over.
+"""
 
 import asyncio
+import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import literal_column, select, table
 
-from controlplane.domain.operations import STEP_TRANSITIONS, Action, PlanStep, StepState
+from controlplane.domain.operations import Action, PlanStep
 from controlplane.provisioning.plans import plan_from_json
 from controlplane.tenancy.scope import tenant_scope
 from controlplane.tenancy.verify import verify_catalog
+from tests.engine.invariants import assert_operation
 from tests.engine.lab import Lab
 
 HAPPENED = {"started", "done", "undo_started"}
-FINISHED = {"succeeded", "failed", "cancelled", "abandoned"}
+_RELEASED = {"failed", "purged"}
 
 
 @dataclass
@@ -29,6 +43,9 @@ class World:
     events: dict[UUID, list[Any]]
     resources: set[tuple[UUID, str, str]]
     mails: list[Any]
+    # By Message-ID; empty where mail does not go into memory.
+    sent: Counter[str]
+    unfenced: list[Any]
     schemas: set[str]
     roles: set[str]
     records: dict[str, UUID]
@@ -53,6 +70,8 @@ async def read_world(lab: Lab) -> World:
             for r in await lab.sql("SELECT * FROM public.tenant_resources")
         },
         mails=await lab.sql("SELECT * FROM public.email_deliveries"),
+        sent=Counter(message.message_id for message in getattr(lab.sender, "sent", ())),
+        unfenced=await lab.sql("SELECT * FROM public.witness"),
         schemas=await _names(
             lab,
             "SELECT nspname FROM pg_namespace"
@@ -77,56 +96,67 @@ async def _names(lab: Lab, query: str, mark: str) -> set[str]:
 
 
 async def assert_world(lab: Lab) -> World:
-    """Invariants I1 to I15 of the engine, whatever has happened before."""
-    world = await read_world(lab)
-    for operation in world.operations:
-        _assert_operation(world, operation)
+    """Everything above, whatever has happened before."""
+    world = await assert_journal(lab)
     for tenant in world.tenants.values():
-        live = [o for o in world.operations if o.tenant_id == tenant.id and not o.finished_at]
-        assert len(live) <= 1
-        if not live:
+        if not _live(world, tenant.id):
             await _assert_tenant_at_rest(lab, world, tenant)
     _assert_nothing_unowned(world)
+    _assert_sent_once(world)
     await _assert_nothing_leaked(lab)
     return world
 
 
-def _assert_operation(world: World, operation: Any) -> None:
-    steps, events = world.steps[operation.id], world.events[operation.id]
-    assert (operation.finished_at is not None) == (operation.state in FINISHED)
-    states = [step.state for step in steps]
-    if operation.state == "succeeded":
-        assert set(states) == {"done"}, states
-    if operation.state in {"failed", "cancelled"}:
-        assert set(states) <= {"pending", "undone"}, states
-    if operation.state in {"pending", "running"}:
-        _assert_contiguous(states)
-    _assert_events(operation, steps, events)
+async def assert_journal(lab: Lab) -> World:
+    """What must hold at any moment, with workers at work or frozen; cheap."""
+    world = await read_world(lab)
+    for operation in world.operations:
+        assert_operation(operation, world.steps[operation.id], world.events[operation.id])
+    for tenant_id in world.tenants:
+        assert len(_live(world, tenant_id)) <= 1, "I2 two operations at once"
+    assert not world.unfenced, f"I7 {world.unfenced}"
+    _assert_schemas(world)
+    holding = Counter(t.subdomain for t in world.tenants.values() if t.state not in _RELEASED)
+    assert set(holding.values()) <= {1}, f"I13 {holding}"
+    return world
 
 
-def _assert_contiguous(states: list[str]) -> None:
-    """Done, done, at most one begun, pending, pending."""
-    order = {"done": 0, "started": 1, "pending": 2}
-    ranks = [order[state] for state in states]
-    assert ranks == sorted(ranks), states
-    assert ranks.count(1) <= 1, states
+def _live(world: World, tenant_id: UUID) -> list[Any]:
+    return [o for o in world.operations if o.tenant_id == tenant_id and not o.finished_at]
 
 
-def _assert_events(operation: Any, steps: list[Any], events: list[Any]) -> None:
-    assert [e.seq for e in events] == list(range(1, operation.event_seq + 1))
-    assert all(a.epoch <= b.epoch for a, b in pairwise(events)), "an old epoch wrote later"
-    assert all(e.epoch <= operation.epoch for e in events)
-    folded = {step.name: "pending" for step in steps}
-    for event in events:
-        if event.step is not None:
-            before, after = folded[event.step], event.data["state"]
-            allowed = {before, *STEP_TRANSITIONS[StepState(before)]}
-            assert after in allowed, f"{event.step}: {before} -> {after}"
-            folded[event.step] = after
-    assert folded == {step.name: step.state for step in steps}
-    kinds = [e.type for e in events]
-    if "unwinding" in kinds:
-        assert "step_done" not in kinds[kinds.index("unwinding") :]
+def _assert_schemas(world: World) -> None:
+    """Local steps commit with their journal, so at every moment it tells what there is."""
+    names = {f"tenant_{tenant_id.hex}" for tenant_id in world.tenants}
+    for marked in (world.schemas, world.roles):
+        assert marked <= names, f"I8 of no tenant: {marked - names}"
+    for tenant_id in world.tenants:
+        made, name = _journaled_schema(world, tenant_id), f"tenant_{tenant_id.hex}"
+        if made is not None:
+            there = (name in world.schemas, name in world.roles)
+            assert there == (made, made), f"I8 schema and role {name} are {there}, {made} in truth"
+
+
+def _journaled_schema(world: World, tenant_id: UUID) -> bool | None:
+    """Whether by its journal the tenant has a schema; None where no journal can know: something
+    was found there that no operation had made, or what is left was given over to an operator."""
+    made: bool | None = False
+    for operation in world.operations:
+        if operation.tenant_id == tenant_id:
+            for planned, step in zip(_planned(operation), world.steps[operation.id], strict=True):
+                made = _after(operation, planned, step.state, made=made)
+            made = None if operation.state == "abandoned" else made
+    return made
+
+
+def _after(operation: Any, planned: PlanStep, state: str, *, made: bool | None) -> bool | None:
+    if planned.name == "orphan_schema" and operation.params["schema"]:
+        return False if state == "done" else made or None
+    if planned.name != "schema":
+        return made
+    if state == "done":
+        return planned.action is Action.ENSURE
+    return False if state == "undone" else made
 
 
 async def _assert_tenant_at_rest(lab: Lab, world: World, tenant: Any) -> None:
@@ -145,15 +175,16 @@ async def _assert_tenant_at_rest(lab: Lab, world: World, tenant: Any) -> None:
         assert has_schema
         assert has_record
         await _assert_whole(lab, tenant)
-    elif tenant.state in {"failed", "purged"}:
-        assert not has_schema
-        assert not has_record
-        assert tenant.revision is None
+    elif tenant.state in _RELEASED:
+        assert not has_schema, f"I11 {tenant.state} with a schema"
+        assert not has_record, f"I11 {tenant.state} with a record"
+        assert tenant.revision is None, f"I11 {tenant.state} at a revision"
     elif tenant.state == "deleted":
-        assert not has_record
-        assert tenant.deleted_at is not None
+        assert has_schema, "I11 deleted, and its data is gone"
+        assert not has_record, "I11 deleted with a record"
+        assert tenant.deleted_at is not None, "I11 deleted at no time"
     else:
-        raise AssertionError(f"{tenant.state} without an operation")
+        raise AssertionError(f"I11 {tenant.state} without an operation")
     _assert_mails(world, tenant)
 
 
@@ -163,10 +194,10 @@ async def _assert_whole(lab: Lab, tenant: Any) -> None:
         findings = await verify_catalog(
             conn, tenant_id=tenant.id, app_login="cp_app", template=lab.parts.template
         )
-        assert findings == []
+        assert findings == [], f"I9 {findings}"
         async with tenant_scope(conn, tenant.id):
             users = (await conn.exec_driver_sql("SELECT email FROM users")).scalars().all()
-    assert users == [tenant.admin_email]
+    assert users == [tenant.admin_email], f"I9 its admins are {users}"
 
 
 def _assert_mails(world: World, tenant: Any) -> None:
@@ -175,21 +206,23 @@ def _assert_mails(world: World, tenant: Any) -> None:
         if operation.tenant_id == tenant.id:
             mails = [m for m in world.mails if m.operation_id == operation.id]
             welcomed = operation.kind in {"provision", "welcome"} and operation.state == "succeeded"
-            assert len(mails) == (1 if welcomed else 0)
-            assert all(mail.attempt <= 1 or mail.state != "uncertain" for mail in mails)
+            told = f"I12 {operation.kind} {operation.state}: {len(mails)} mails"
+            assert len(mails) == (1 if welcomed else 0), told
+
+
+def _assert_sent_once(world: World) -> None:
+    doubled = [message_id for message_id, times in world.sent.items() if times > 1]
+    assert not doubled, f"I12 sent twice: {doubled}"
+    begun = [mail for mail in world.mails if mail.attempt]
+    assert world.sent.total() <= len(begun), "I12 a mail was sent without an intent"
 
 
 def _assert_nothing_unowned(world: World) -> None:
-    """Whatever carries our mark belongs to a tenant whose step may have made it."""
-    names = {f"tenant_{tenant_id.hex}" for tenant_id in world.tenants}
-    assert world.schemas <= names
-    assert world.roles <= names
+    """A record that carries our mark belongs to a tenant whose step may have made it."""
     for name, tenant_id in world.records.items():
         if not _clean_was_turned_back(world, tenant_id):
-            assert _may_have(world, tenant_id, "dns"), f"a record {name} without its step"
-            assert name == world.tenants[tenant_id].subdomain
-    holding = [t.subdomain for t in world.tenants.values() if t.state not in {"failed", "purged"}]
-    assert len(holding) == len(set(holding))
+            assert _may_have(world, tenant_id, "dns"), f"I10 a record {name} without its step"
+            assert name == world.tenants[tenant_id].subdomain, f"I10 {name} is not its name"
 
 
 def _clean_was_turned_back(world: World, tenant_id: UUID) -> bool:
@@ -212,14 +245,22 @@ def _planned(operation: Any) -> Sequence[PlanStep]:
 
 
 async def _assert_nothing_leaked(lab: Lab) -> None:
-    """No transaction is left open; advisory and table locks go with their transactions."""
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
     open_ones = await lab.sql(
-        "SELECT pid, query FROM pg_stat_activity WHERE datname = current_database()"
-        " AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"
+        f"SELECT query FROM pg_stat_activity WHERE {others} AND state LIKE 'idle in transaction%'"  # noqa: S608  literals
     )
-    assert open_ones == []
-    names = [task.get_name() for task in asyncio.all_tasks() if "drive" in str(task.get_coro())]
-    assert names == []
+    assert open_ones == [], f"I15 transactions are left open: {open_ones}"
+    advisory = await lab.sql(
+        "SELECT pid FROM pg_locks JOIN pg_database d ON d.oid = database"
+        " WHERE locktype = 'advisory' AND datname = current_database()"
+    )
+    assert advisory == [], "I15 advisory locks are held"
+    for engine in (lab.parts.owner, lab.parts.control):
+        assert "Current Checked out connections: 0" in engine.pool.status(), "I15 connections"
+    tasks = [task.get_name() for task in asyncio.all_tasks() if "drive" in str(task.get_coro())]
+    assert tasks == [], f"I15 tasks: {tasks}"
+    beats = [thread for thread in threading.enumerate() if "_each_beat" in thread.name]
+    assert beats == [], f"I15 threads: {beats}"
 
 
 _WHOLE_ROW: Any = literal_column("t::text").label("row")
