@@ -30,7 +30,6 @@ from controlplane.store.audit import Actor
 from controlplane.tenancy import alembic_run
 from controlplane.wiring import Parts, open_engine, open_parts
 
-TENANTS = "/api/admin/tenants"
 ROUNDS = 3
 # Untimed, before anything is timed: caches and connections as in a process that has been up a while.
 WARM = 3
@@ -189,8 +188,8 @@ def _alembic(conn: psycopg.Connection, bare: Bare, url: str, parts: Parts) -> fl
 async def _through_the_api(site: ground.Site, token: str, tenants: int) -> Figures:
     async with ground.api(site, token) as client, ground.worker(site):
         for _ in range(WARM):
-            await _post(client, wait=True)
-        waits = [await _post(client, wait=True) for _ in range(tenants)]
+            await ground.post_tenant(client, wait=True)
+        waits = [await ground.post_tenant(client, wait=True) for _ in range(tenants)]
         rates = await _rates(site, client, tenants)
     return {
         "post_to_active_p50_ms": statistics.median(waits),
@@ -213,17 +212,6 @@ async def _rates(
     return rates
 
 
-async def _post(client: httpx2.AsyncClient, *, wait: bool) -> float:
-    """Milliseconds to the answer, which is the active tenant's if it is waited for."""
-    body = {"name": "Bench", "subdomain": f"t-{uuid4().hex}", "admin_email": "ada@bench.test"}
-    prefer = {"Prefer": "wait=30"} if wait else {}
-    began = perf_counter()
-    answer = await client.post(TENANTS, json=body, headers=prefer)
-    if answer.status_code != (201 if wait else 202):
-        raise SystemExit(f"The API answered {answer.status_code}: {answer.text}")
-    return (perf_counter() - began) * 1000
-
-
 _LEFT = "SELECT count(*) FROM public.operations WHERE finished_at IS NULL"
 _RATE = """
 SELECT count(*) FILTER (WHERE state = 'succeeded')
@@ -237,7 +225,7 @@ async def _batch(site: ground.Site, client: httpx2.AsyncClient, tenants: int) ->
     clock; all are asked for at once."""
     async with await psycopg.AsyncConnection.connect(site.owner_url, autocommit=True) as conn:
         since = await _one(conn, "SELECT clock_timestamp()")
-        await asyncio.gather(*(_post(client, wait=False) for _ in range(tenants)))
+        await asyncio.gather(*(ground.post_tenant(client, wait=False) for _ in range(tenants)))
         while await _one(conn, _LEFT):  # noqa: ASYNC110  other processes do the work
             await asyncio.sleep(0.02)
         return float(await _one(conn, _RATE, since))
