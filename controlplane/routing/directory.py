@@ -1,54 +1,97 @@
-"""Which tenant holds a subdomain, asked of PostgreSQL."""
+"""Which tenant holds a subdomain: remembered, and never older than a few seconds."""
 
 import asyncio
-from uuid import UUID
+from collections.abc import Iterable
+from time import monotonic
 
-import psycopg
-from psycopg.rows import tuple_row
-
-from controlplane.domain.tenants import TenantState
-from controlplane.errors import TenantUnavailable
-from controlplane.routing.connections import Pool, borrowed
+from controlplane.routing.connections import Pool
+from controlplane.routing.known import Ages, KnownTenants
+from controlplane.routing.registry import Registry
 from controlplane.routing.tenant import RoutedTenant
 
-_LOOKUP = (
-    "SELECT id, subdomain, name, state, tier, revision"
-    " FROM public.tenant_registry WHERE subdomain = %s"
-)
-_Row = tuple[UUID, str, str, str, str, str | None]
+_Answer = asyncio.Task[RoutedTenant | None]
 
 
 class TenantDirectory:
-    """Reads the registry view anew for every lookup. `timeout_s` bounds the wait, in seconds."""
+    """Remembers the registry's answers, for the tasks of one event loop.
 
-    def __init__(self, pool: Pool, *, timeout_s: float = 5.0) -> None:
-        self._pool = pool
-        self._timeout_s = timeout_s
+    Before an answer is given from memory, and at most every `ages.fresh_s` seconds, one query asks
+    the registry what has changed. Where it cannot be asked nothing is believed: lookups raise.
+    Many who ask for the same subdomain at once are one query. `timeout_s` bounds each wait.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        timeout_s: float = 5.0,
+        ages: Ages | None = None,
+        size: int = 20_000,
+    ) -> None:
+        self._registry = Registry(pool, timeout_s=timeout_s)
+        self._known = KnownTenants(ages or Ages(), size=size)
+        self._asked: dict[str, _Answer] = {}
+        self._catching_up: asyncio.Task[None] | None = None
 
     async def lookup(self, subdomain: str) -> RoutedTenant | None:
         """The tenant that holds the subdomain, in whatever state.
 
         Raises TenantUnavailable where that cannot be known.
         """
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                row = await self._row(subdomain)
-        except (psycopg.Error, TimeoutError) as error:
-            raise TenantUnavailable("The tenant directory does not answer; try again.") from error
-        return None if row is None else _routed(row)
+        now = monotonic()
+        if self._known.due(now):
+            await self._catch_up(now)
+        known = self._known.get(subdomain, now)
+        if known is not None:
+            return known.tenant
+        return await self._ask(subdomain)
 
-    async def _row(self, subdomain: str) -> _Row | None:
-        async with borrowed(self._pool) as conn, conn.cursor(row_factory=tuple_row) as cursor:
-            await cursor.execute(_LOOKUP, [subdomain])
-            row: _Row | None = await cursor.fetchone()
-            return row
+    def forget(self, subdomains: Iterable[str] | None = None) -> None:
+        """Ask anew for these the next time; None stands for all. For whoever is told of a change
+        before the registry is asked (see `controlplane.routing.changes.listen`)."""
+        if subdomains is None:
+            self._known.clear()
+            self._asked.clear()
+            return
+        for subdomain in subdomains:
+            self._known.forget(subdomain)
+            # Its answer may be older than the change: it goes to those who wait, and is not kept.
+            self._asked.pop(subdomain, None)
 
+    async def _catch_up(self, now: float) -> None:
+        running = self._catching_up
+        if running is None:
+            running = self._catching_up = asyncio.create_task(self._ask_for_changes())
+            running.add_done_callback(self._caught_up)
+        elif self._known.believed(now):
+            return
+        # Shielded: whoever goes away must not take the question of the others along.
+        await asyncio.shield(running)
 
-def _routed(row: _Row) -> RoutedTenant:
-    tenant_id, subdomain, name, state, tier, revision = row
-    try:
-        return RoutedTenant(tenant_id, subdomain, name, TenantState(state), tier, revision)
-    except ValueError as error:
-        raise TenantUnavailable(
-            f"The tenant '{subdomain}' is in a state that this version does not know: {state}."
-        ) from error
+    async def _ask_for_changes(self) -> None:
+        asked_at = monotonic()
+        changes = await self._registry.changes(self._known.horizon)
+        all_of_them = self._known.outdated(changes, asked_at)
+        self.forget(None if all_of_them else changes.subdomains)
+        self._known.in_contact(changes, asked_at)
+
+    def _caught_up(self, done: asyncio.Task[None]) -> None:
+        self._catching_up = None
+        if not done.cancelled():
+            # Else asyncio complains where everybody who waited has gone away.
+            done.exception()
+
+    async def _ask(self, subdomain: str) -> RoutedTenant | None:
+        asked = self._asked.get(subdomain)
+        if asked is None:
+            asked = self._asked[subdomain] = asyncio.create_task(self._registry.lookup(subdomain))
+            asked.add_done_callback(lambda done: self._answered(subdomain, done))
+        return await asyncio.shield(asked)
+
+    def _answered(self, subdomain: str, done: _Answer) -> None:
+        if self._asked.get(subdomain) is done:
+            del self._asked[subdomain]
+            if not done.cancelled() and done.exception() is None:
+                self._known.learn(subdomain, done.result(), monotonic())
+        elif not done.cancelled():
+            done.exception()

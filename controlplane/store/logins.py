@@ -1,7 +1,7 @@
 """The three logins of an installation and what each may do (ISO-05, ISO-11).
 
 *owner* makes schemas and roles and owns the database, *control* reads and writes the public
-schema, *app* is the app servers': it inherits nothing and sees the registry view alone.
+schema, *app* is the app servers': it inherits nothing and sees the views of the registry alone.
 Run by somebody who may create roles; nothing here runs while tenants are served.
 """
 
@@ -155,6 +155,8 @@ def grant_logins(owner_url: str, *, control: str, app: str) -> None:
                 "GRANT SELECT, INSERT ON public.audit_log TO {control};"
                 "GRANT SELECT ON public.installation, public.alembic_version_public,"
                 " public.tenant_registry, public.drift_findings, public.drift_look TO {control};"
-                "GRANT SELECT ON public.tenant_registry TO {app}"
+                # Written by the trigger that tells of a tenant's change.
+                "GRANT INSERT ON public.tenant_changes TO {control};"
+                "GRANT SELECT ON public.tenant_registry, public.tenant_registry_changes TO {app}"
             ).format(control=sql.Identifier(control), app=sql.Identifier(app))
         )

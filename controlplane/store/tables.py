@@ -190,6 +190,28 @@ tenant_resources = Table(
     Index("ix_tenant_resources_kind_external_id", "kind", "external_id"),
 )
 
+# Appended to by triggers on `tenants`; the number is the transaction's, so that a reader's snapshot
+# tells below which one he has seen all.
+tenant_changes = Table(
+    "tenant_changes",
+    metadata,
+    Column(
+        "changed_in",
+        BigInteger,
+        nullable=False,
+        server_default=text("(pg_current_xact_id()::text::bigint)"),
+    ),
+    Column("subdomain", Text, nullable=False),
+    Column(
+        "at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.clock_timestamp(),
+    ),
+    Index(None, "changed_in"),
+    Index(None, "at"),
+)
+
 # Names that nobody but this tenant may claim, although it does not have them (any more, or yet).
 subdomain_holds = Table(
     "subdomain_holds",

@@ -28,6 +28,8 @@ PUBLIC_TABLES = frozenset(
         "operations",
         "subdomain_holds",
         "system_config",
+        "tenant_changes",
+        "tenant_registry_changes",
         "tenant_resources",
         "tenants",
     ]

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -55,11 +56,15 @@ class Held:
     async def shown(self) -> Any:
         return (await self.client.get(self.address)).json()
 
-    async def served(self) -> tuple[int, str | None]:
-        """What the tenant's host answers: status and code."""
+    async def served(self, expected: tuple[int, str | None]) -> tuple[int, str | None]:
+        """What the tenant's host answers, status and code; it may take seconds to hear of a change."""
         host = {"host": f"{self.subdomain}.{BASE}"}
-        answer = await self.client.get("/api/tenant/info", headers=host)
-        return answer.status_code, answer.json().get("code")
+        ends = monotonic() + 10
+        while True:
+            answer = await self.client.get("/api/tenant/info", headers=host)
+            told = (answer.status_code, answer.json().get("code"))
+            if told == expected or monotonic() > ends:
+                return told
 
     def query(self, statement: LiteralString, *values: str) -> list[Any]:
         """As the superuser, whom no policy binds; {} is the tenant's schema."""

@@ -47,12 +47,12 @@ async def test_a_tenants_whole_life_by_its_host_its_data_and_its_traces(site: Si
         ]
         for verb, answer, left in life:
             await tenant.do(verb)
-            assert (await tenant.served(), traces(tenant)) == (answer, left), verb
+            assert (await tenant.served(answer), traces(tenant)) == (answer, left), verb
             if left:
                 assert remembered(tenant) == [(tenant.subdomain,)], verb
         again = await tenant.ask("purge")
         tombstone = await tenant.shown()
-        assert (await neighbour.served(), traces(neighbour)) == ((200, None), everything)
+        assert (await neighbour.served((200, None)), traces(neighbour)) == ((200, None), everything)
         assert remembered(neighbour) == [(neighbour.subdomain,)]
         assert await neighbour.shown() == before
     assert (again.status_code, again.json()["code"]) == (409, "invalid_state")
@@ -173,7 +173,7 @@ async def test_a_repair_puts_the_record_back_and_leaves_data_and_state_alone(sit
         assert repaired["kind"] == "repair"
         assert traces(tenant) == ["schema", "role", "record"]
         assert remembered(tenant) == [(tenant.subdomain,)]
-        assert await tenant.served() == (403, "tenant_suspended")
+        assert await tenant.served((403, "tenant_suspended")) == (403, "tenant_suspended")
 
 
 async def test_the_welcome_mail_is_sent_once_more(site: Site) -> None:

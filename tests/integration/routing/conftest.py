@@ -20,9 +20,24 @@ _REGISTRY = """
     );
     CREATE VIEW public.tenant_registry AS
         SELECT id, subdomain, name, state, tier, revision FROM public.tenants;
+    CREATE TABLE public.tenant_changes (
+        changed_in bigint DEFAULT (pg_current_xact_id()::text::bigint), subdomain text
+    );
+    CREATE VIEW public.tenant_registry_changes AS SELECT * FROM public.tenant_changes;
+    CREATE FUNCTION public.tell_tenant_change() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO public.tenant_changes (subdomain)
+            SELECT name FROM unnest(ARRAY[OLD.subdomain, NEW.subdomain]) AS name
+            WHERE name IS NOT NULL;
+        PERFORM pg_notify('controlplane_tenants', name)
+            FROM unnest(ARRAY[OLD.subdomain, NEW.subdomain]) AS name WHERE name IS NOT NULL;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER told AFTER INSERT OR UPDATE OR DELETE ON public.tenants
+        FOR EACH ROW EXECUTE FUNCTION public.tell_tenant_change();
     REVOKE ALL ON SCHEMA public FROM PUBLIC;
     GRANT USAGE ON SCHEMA public TO {app};
-    GRANT SELECT ON public.tenant_registry TO {app};
+    GRANT SELECT ON public.tenant_registry, public.tenant_registry_changes TO {app};
 """
 _TENANT = """
     CREATE ROLE {tenant} NOLOGIN;

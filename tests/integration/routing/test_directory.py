@@ -1,91 +1,151 @@
+"""The directory remembers, asks once for many, and is never far behind the registry."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
-from psycopg_pool import AsyncConnectionPool
 
 from controlplane.domain.tenants import TenantState
 from controlplane.errors import TenantUnavailable
 from controlplane.routing import TenantDirectory
+from controlplane.routing.known import Ages
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
 
-
-async def test_a_subdomain_is_found_with_all_that_routing_knows_of_it(pool, world):
-    assert await TenantDirectory(pool).lookup("acme") == world.acme
-    assert await TenantDirectory(pool).lookup("globex") == world.globex
-
-
-@pytest.mark.parametrize(
-    "subdomain", ["nobody", "", "ACME", "acme ", "ac%", "' OR '1'='1", "'; DROP VIEW x; --", "é"]
-)
-async def test_nobody_else_is_found(pool, subdomain):
-    assert await TenantDirectory(pool).lookup(subdomain) is None
+# One that asks for changes before each answer, and one that does not within a test.
+EAGER = Ages(fresh_s=0)
+LAZY = Ages(fresh_s=3600)
 
 
-async def test_every_state_is_told_and_a_change_is_seen_at_once(pool, world):
-    directory = TenantDirectory(pool)
-    for state in TenantState:
-        world.do(f"UPDATE public.tenants SET state = '{state}' WHERE subdomain = 'acme'")  # noqa: S608  a constant
-        found = await directory.lookup("acme")
-        assert found is not None
-        assert found.state is state
+class CountedPool:
+    """Lends another pool's connections; `gate` holds them back."""
+
+    def __init__(self, pool):
+        self._pool = pool
+        self.lent = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.borrowing = asyncio.Event()
+
+    @asynccontextmanager
+    async def connection(self):
+        self.lent += 1
+        self.borrowing.set()
+        await self.gate.wait()
+        async with self._pool.connection() as conn:
+            yield conn
 
 
-async def test_a_tenant_without_a_schema_yet_has_no_revision(pool, world):
-    world.do("UPDATE public.tenants SET revision = NULL")
-    found = await TenantDirectory(pool).lookup("acme")
+@pytest.fixture
+def counted(pool):
+    return CountedPool(pool)
+
+
+async def test_what_was_asked_once_is_remembered(counted, world):
+    directory = TenantDirectory(counted, ages=LAZY)
+    for _ in range(3):
+        assert await directory.lookup("acme") == world.acme
+        assert await directory.lookup("globex") == world.globex
+        assert await directory.lookup("nobody") is None
+    assert counted.lent == 1 + 3
+
+
+@pytest.mark.parametrize("state", list(TenantState))
+async def test_a_change_is_seen_once_the_registry_was_asked_for_changes(counted, world, state):
+    directory = TenantDirectory(counted, ages=EAGER)
+    assert await directory.lookup("acme") == world.acme
+    world.do(f"UPDATE public.tenants SET state = '{state}' WHERE subdomain = 'acme'")  # noqa: S608  a constant
+    found = await directory.lookup("acme")
     assert found is not None
-    assert found.revision is None
+    assert found.state is state
+    assert await directory.lookup("globex") == world.globex
 
 
-async def test_a_state_that_this_version_does_not_know_is_not_served(pool, world):
-    world.do("UPDATE public.tenants SET state = 'teleporting'")
-    with pytest.raises(TenantUnavailable, match="teleporting"):
-        await TenantDirectory(pool).lookup("acme")
-
-
-async def test_a_tier_that_this_version_does_not_know_is_served(pool, world):
-    world.do("UPDATE public.tenants SET tier = 'galactic'")
-    found = await TenantDirectory(pool).lookup("acme")
+async def test_a_name_that_changes_hands_is_seen_on_both_sides(pool, world):
+    directory = TenantDirectory(pool, ages=EAGER)
+    assert await directory.lookup("acme") == world.acme
+    assert await directory.lookup("initech") is None
+    world.do("UPDATE public.tenants SET subdomain = 'initech' WHERE subdomain = 'acme'")
+    assert await directory.lookup("acme") is None
+    found = await directory.lookup("initech")
     assert found is not None
-    assert found.tier == "galactic"
+    assert found.id == world.acme.id
 
 
-@pytest.mark.parametrize("autocommit", [True, False])
-async def test_a_lookup_leaves_the_connection_as_it_was(world, autocommit):
-    async with AsyncConnectionPool(
-        world.app, kwargs={"autocommit": autocommit}, min_size=1, max_size=1, open=False
-    ) as pool:
-        assert await TenantDirectory(pool).lookup("acme") == world.acme
-        async with pool.connection() as conn:
-            assert conn.autocommit is autocommit
-            assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+async def test_a_new_tenant_is_seen_though_its_name_was_known_to_be_free(pool, world):
+    directory = TenantDirectory(pool, ages=EAGER)
+    assert await directory.lookup("initech") is None
+    added = world.add("initech", "active")
+    assert await directory.lookup("initech") == added
 
 
-async def test_the_app_servers_login_reads_the_view_and_nothing_else(pool):
-    with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        async with pool.connection() as conn:
-            await conn.execute("SELECT * FROM public.tenants")
+async def test_many_who_ask_at_once_are_one_query(counted, world):
+    directory = TenantDirectory(counted, ages=LAZY)
+    counted.gate.clear()
+    asking = [asyncio.create_task(directory.lookup("acme")) for _ in range(200)]
+    await counted.borrowing.wait()
+    counted.gate.set()
+    assert set(await asyncio.gather(*asking)) == {world.acme}
+    assert counted.lent == 1 + 1
 
 
-async def test_a_registry_that_may_not_be_read_makes_tenants_unavailable(pool, world):
-    world.do("REVOKE SELECT ON public.tenant_registry FROM {login}", login=world.login)
-    with pytest.raises(TenantUnavailable):
-        await TenantDirectory(pool).lookup("acme")
+async def test_one_who_goes_away_takes_no_others_answer_along(counted, world):
+    directory = TenantDirectory(counted, ages=LAZY)
+    await directory.lookup("globex")
+    counted.gate.clear()
+    first, second = (asyncio.create_task(directory.lookup("acme")) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    counted.gate.set()
+    assert await second == world.acme
+    with pytest.raises(asyncio.CancelledError):
+        await first
 
 
-async def test_a_registry_that_does_not_answer_in_time_makes_tenants_unavailable(pool, world):
+async def test_an_answer_older_than_a_change_is_not_kept(counted, world):
+    """It was under way when the change was told."""
+    directory = TenantDirectory(counted, ages=LAZY)
+    await directory.lookup("globex")
+    counted.gate.clear()
+    early = asyncio.create_task(directory.lookup("acme"))
+    await asyncio.sleep(0)
+    directory.forget(["acme"])
+    counted.gate.set()
+    assert await early == world.acme
+    lent = counted.lent
+    assert await directory.lookup("acme") == world.acme
+    assert counted.lent == lent + 1
+
+
+async def test_nothing_is_believed_of_a_registry_that_cannot_be_asked(pool, world):
+    directory = TenantDirectory(pool, timeout_s=0.2, ages=EAGER)
+    assert await directory.lookup("acme") == world.acme
     async with await psycopg.AsyncConnection.connect(world.admin) as blocker:
-        await blocker.execute("LOCK TABLE public.tenants IN ACCESS EXCLUSIVE MODE")
+        await blocker.execute("LOCK TABLE public.tenant_changes IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(TenantUnavailable):
-            await TenantDirectory(pool, timeout_s=0.05).lookup("acme")
-    assert await TenantDirectory(pool).lookup("acme") == world.acme
+            await directory.lookup("acme")
+    assert await directory.lookup("acme") == world.acme
 
 
-async def test_a_database_that_cannot_be_reached_makes_tenants_unavailable(world):
-    nowhere = make_conninfo(world.app, port=1)
-    async with AsyncConnectionPool(
-        nowhere, min_size=0, max_size=1, timeout=0.05, open=False
-    ) as pool:
-        with pytest.raises(TenantUnavailable):
-            await TenantDirectory(pool).lookup("acme")
+async def test_while_the_registry_is_being_asked_the_others_are_answered(counted, world):
+    directory = TenantDirectory(counted, ages=Ages(fresh_s=60))
+    await directory.lookup("acme")
+    clock = directory._known._contact  # noqa: SLF001  as if a minute had passed
+    directory._known._contact = clock - 61  # noqa: SLF001
+    counted.gate.clear()
+    first = asyncio.create_task(directory.lookup("acme"))
+    await asyncio.sleep(0)
+    assert await directory.lookup("acme") == world.acme
+    assert not first.done()
+    counted.gate.set()
+    assert await first == world.acme
+
+
+async def test_an_error_is_not_remembered(counted, world):
+    directory = TenantDirectory(counted, ages=LAZY)
+    world.do("UPDATE public.tenants SET state = 'teleporting' WHERE subdomain = 'acme'")
+    with pytest.raises(TenantUnavailable, match="teleporting"):
+        await directory.lookup("acme")
+    world.do("UPDATE public.tenants SET state = 'active' WHERE subdomain = 'acme'")
+    assert await directory.lookup("acme") == world.acme

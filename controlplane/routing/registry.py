@@ -1,0 +1,78 @@
+"""The tenants that the control plane tells app servers of, asked of PostgreSQL."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from controlplane.domain.tenants import TenantState
+from controlplane.errors import TenantUnavailable
+from controlplane.routing.connections import Pool, borrowed
+from controlplane.routing.known import Changes
+from controlplane.routing.tenant import RoutedTenant
+
+_LOOKUP = (
+    "SELECT id, subdomain, name, state, tier, revision"
+    " FROM public.tenant_registry WHERE subdomain = %s"
+)
+# Every transaction below the horizon has ended, so whoever asks from there misses none; one that
+# was under way may be told of twice.
+_CHANGES = (
+    "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint,"
+    " ARRAY(SELECT DISTINCT subdomain FROM public.tenant_registry_changes WHERE changed_in >= %s)"
+)
+# Above every transaction's number.
+_NEVER = 2**63 - 1
+_Row = tuple[UUID, str, str, str, str, str | None]
+
+
+class Registry:
+    """Reads public.tenant_registry and its changes. `timeout_s` bounds each wait, in seconds."""
+
+    def __init__(self, pool: Pool, *, timeout_s: float = 5.0) -> None:
+        self._pool = pool
+        self._timeout_s = timeout_s
+
+    async def lookup(self, subdomain: str) -> RoutedTenant | None:
+        """The tenant that holds the subdomain, in whatever state.
+
+        Raises TenantUnavailable where that cannot be known.
+        """
+        row = await self._one(_LOOKUP, subdomain)
+        return None if row is None else routed(row)
+
+    async def changes(self, since: int | None) -> Changes:
+        """What has changed since an earlier answer's horizon; None asks for the horizon alone.
+
+        Raises TenantUnavailable where that cannot be known.
+        """
+        row = await self._one(_CHANGES, _NEVER if since is None else since)
+        if row is None:
+            raise AssertionError("BUG: a SELECT without FROM has one row")
+        horizon, subdomains = row
+        return Changes(frozenset(subdomains), horizon)
+
+    async def _one(self, query: str, value: str | int) -> Any:
+        try:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                borrowed(self._pool) as conn,
+                conn.cursor(row_factory=tuple_row) as cursor,
+            ):
+                await cursor.execute(query, [value])
+                return await cursor.fetchone()
+        except (psycopg.Error, TimeoutError) as error:
+            raise TenantUnavailable("The tenant directory does not answer; try again.") from error
+
+
+def routed(row: _Row) -> RoutedTenant:
+    """Raises TenantUnavailable for a state that this version does not know."""
+    tenant_id, subdomain, name, state, tier, revision = row
+    try:
+        return RoutedTenant(tenant_id, subdomain, name, TenantState(state), tier, revision)
+    except ValueError as error:
+        raise TenantUnavailable(
+            f"The tenant '{subdomain}' is in a state that this version does not know: {state}."
+        ) from error

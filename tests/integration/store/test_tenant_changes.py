@@ -1,0 +1,63 @@
+"""Whatever app servers see of a tenant is told of when it changes, and nothing else is."""
+
+import psycopg
+import pytest
+
+pytestmark = pytest.mark.database_near
+
+_TENANT = (
+    "INSERT INTO public.tenants (id, name, subdomain, state, tier, admin_email) VALUES"
+    " (gen_random_uuid(), 'A', %s, 'active', 'starter', 'ada@acme.test')"
+)
+
+
+@pytest.fixture
+def control(database):
+    """As the control plane's login, with two tenants of whom everybody has heard."""
+    with psycopg.connect(database.control_url, autocommit=True) as conn:
+        for subdomain in ("acme", "globex"):
+            conn.execute(_TENANT, [subdomain])
+        yield conn
+
+
+def _told(database, since):
+    with psycopg.connect(database.app_url, autocommit=True) as conn:
+        rows = conn.execute(
+            "SELECT DISTINCT subdomain FROM public.tenant_registry_changes WHERE changed_in > %s",
+            [since],
+        )
+        return {subdomain for (subdomain,) in rows}
+
+
+def _newest(conn):
+    ((newest,),) = conn.execute("SELECT pg_current_xact_id()::text::bigint").fetchall()
+    return newest
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("UPDATE public.tenants SET state = 'suspended' WHERE subdomain = 'acme'", {"acme"}),
+        ("UPDATE public.tenants SET name = 'B' WHERE subdomain = 'acme'", {"acme"}),
+        ("UPDATE public.tenants SET tier = 'professional' WHERE subdomain = 'acme'", {"acme"}),
+        ("UPDATE public.tenants SET revision = 'a,b'", {"acme", "globex"}),
+        (
+            "UPDATE public.tenants SET subdomain = 'initech' WHERE subdomain = 'acme'",
+            {"acme", "initech"},
+        ),
+        ("DELETE FROM public.tenants WHERE subdomain = 'acme'", {"acme"}),
+        ("UPDATE public.tenants SET version = version + 1, updated_at = now()", set()),
+        ("UPDATE public.tenants SET state = state, admin_name = 'Ada'", set()),
+    ],
+)
+def test_a_change_that_app_servers_see_is_told_of(database, control, change, told):
+    since = _newest(control)
+    control.execute(change)
+    assert _told(database, since) == told
+
+
+def test_a_change_that_was_rolled_back_is_not_told_of(database, control):
+    since = _newest(control)
+    with control.transaction(force_rollback=True):
+        control.execute("UPDATE public.tenants SET state = 'suspended'")
+    assert _told(database, since) == set()
