@@ -147,6 +147,12 @@ class SubdomainTaken(Conflict):
     code = "subdomain_taken"
 
 
+class SubdomainQuarantined(Conflict):
+    """The subdomain was in use until lately."""
+
+    code = "subdomain_quarantined"
+
+
 class OperationInProgress(Conflict):
     """The tenant has an operation in progress."""
 

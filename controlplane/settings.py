@@ -67,6 +67,8 @@ class Settings(BaseModel):
     tenant_template: Path | None = None
     # Days for which a deleted tenant can be restored.
     grace_days: int = Field(default=30, ge=0, le=36_500)
+    # Days for which nobody else may claim the subdomain that a tenant had until lately.
+    quarantine_days: int = Field(default=30, ge=0, le=36_500)
 
     dns: DnsKind = DnsKind.ZONEFILE
     # Where subdomains lead: an address (A, AAAA) or a host name (CNAME).

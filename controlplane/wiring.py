@@ -32,6 +32,7 @@ from controlplane.provisioning.steps.bury import Bury
 from controlplane.provisioning.steps.condemn import Condemn
 from controlplane.provisioning.steps.dns import Dns
 from controlplane.provisioning.steps.orphan import Disown, OrphanRecord, OrphanSchema
+from controlplane.provisioning.steps.rename import NamedRecord, Switch
 from controlplane.provisioning.steps.repair import Inspect, Upgrade
 from controlplane.provisioning.steps.retire import Retire
 from controlplane.provisioning.steps.schema import Schema
@@ -143,6 +144,7 @@ def timing(settings: Settings) -> Timing:
 def open_steps(parts: Parts) -> dict[str, LocalStep | RemoteStep]:
     """Every step that a plan may name."""
     app_login = sqlalchemy_url(parts.settings.app_database_url.get_secret_value()).username or ""
+    quarantine = timedelta(days=parts.settings.quarantine_days)
     return {
         "schema": Schema(parts.template, app_login),
         "admin": Admin(),
@@ -152,12 +154,15 @@ def open_steps(parts: Parts) -> dict[str, LocalStep | RemoteStep]:
         "sessions": Sessions(),
         "retire": Retire(),
         "condemn": Condemn(),
-        "bury": Bury(),
+        "bury": Bury(quarantine),
         "suspend": Standing(TenantState.SUSPENDED),
         "serve": Standing(TenantState.ACTIVE),
         "inspect": Inspect(),
         "upgrade": Upgrade(parts.template),
         "welcome": Welcome(),
+        "new_record": NamedRecord(parts.dns, parts.settings.dns_target, "subdomain"),
+        "switch": Switch(quarantine),
+        "old_record": NamedRecord(parts.dns, parts.settings.dns_target, "old"),
         "disown": Disown(),
         "orphan_record": OrphanRecord(parts.dns, parts.settings.dns_target),
         "orphan_schema": OrphanSchema(),

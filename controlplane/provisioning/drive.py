@@ -21,11 +21,11 @@ from controlplane.domain import moves
 from controlplane.domain.moves import Finish, Park, Perform, Rest, Retry, Undo, Unwind
 from controlplane.domain.naming import Mark
 from controlplane.domain.operations import Action, Operation, OperationState, Reach, StepState
-from controlplane.domain.tenants import TenantState
 from controlplane.errors import LeaseLost, StepError, Transient
 from controlplane.provisioning import journal
 from controlplane.provisioning.crew import Crew
 from controlplane.provisioning.failures import database_failure, unforeseen
+from controlplane.provisioning.giving_back import give_back
 from controlplane.provisioning.leases import Lease
 from controlplane.provisioning.step import Later, LocalStep, Output, RemoteStep, Target
 from controlplane.store import audit, tenants
@@ -269,7 +269,13 @@ class Drive:
         async with self.crew.database.begin() as tx:
             await journal.fence(tx, self.operation, exclusive=True)
             if state is not OperationState.SUCCEEDED:
-                await _give_back(tx, after)
+                await give_back(
+                    tx,
+                    after.tenant_id,
+                    after.plan,
+                    after.params,
+                    lasting=self.crew.timing.undone_for,
+                )
             await journal.turn(tx, after, finished=True)
             await audit.operation_ended(tx, after)
             await self._at_operation("before-finish-commit")
@@ -316,10 +322,3 @@ class Drive:
 
     async def _at_operation(self, place: str) -> None:
         await self.crew.failpoint(f"operation:{self.operation.plan.kind}:{place}")
-
-
-async def _give_back(tx: AsyncConnection, operation: Operation) -> None:
-    """The tenant has the state that its plan names for a rollback, or the one it had."""
-    state = operation.plan.rolled_back or TenantState(operation.params["from_state"])
-    if (await tenants.get(tx, operation.tenant_id)).state is not state:
-        await tenants.set_state(tx, operation.tenant_id, state)

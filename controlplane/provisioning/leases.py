@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from time import monotonic
 from uuid import UUID
 
@@ -46,6 +47,11 @@ class Timing:
     stall_s: float = 60.0
     # Every wait before another try is multiplied by this.
     wait_factor: float = 1.0
+
+    @property
+    def undone_for(self) -> timedelta:
+        """For so long after an undo a worker may not know of it: a call that it had begun."""
+        return timedelta(seconds=self.call_s + self.lease_s + self.margin_s)
 
 
 @dataclass

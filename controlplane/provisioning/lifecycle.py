@@ -1,4 +1,5 @@
-"""What may be asked of a tenant that exists: suspend, resume, restore, purge, repair, welcome.
+"""What may be asked of a tenant that exists: suspend, resume, restore, purge, repair, welcome,
+rename.
 
 Each function takes a connection, in whose transaction the request is accepted whole or not at all,
 and never commits. All raise TenantNotFound, OperationInProgress and InvalidState.
@@ -12,12 +13,13 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from controlplane.domain.naming import Subdomain
 from controlplane.domain.operations import Plan
 from controlplane.domain.tenants import Tenant, TenantState
 from controlplane.errors import FieldFault, InvalidState, ValidationFailed
-from controlplane.provisioning.plans import PURGE, REPAIR, RESTORE, RESUME, SUSPEND, WELCOME
+from controlplane.provisioning.plans import PURGE, RENAME, REPAIR, RESTORE, RESUME, SUSPEND, WELCOME
 from controlplane.provisioning.requests import idle_tenant, start
-from controlplane.store import audit
+from controlplane.store import audit, holds
 from controlplane.store.audit import Actor
 from controlplane.store.operations import OperationView
 
@@ -91,6 +93,29 @@ async def resend_welcome(
     return await _accept(conn, tenant, WELCOME, actor, deadline_s)
 
 
+async def rename(
+    conn: AsyncConnection,
+    tenant_id: UUID,
+    *,
+    subdomain: Subdomain,
+    actor: Actor,
+    deadline_s: float,
+) -> OperationView:
+    """Lead another subdomain to the tenant, and the present one to nobody.
+
+    Nobody else may claim the new one from this commit on. Raises SubdomainTaken,
+    SubdomainQuarantined, and ValidationFailed where the tenant has it already.
+    """
+    tenant = await _tenant_in(conn, tenant_id, _SERVED, "renamed")
+    if subdomain == tenant.subdomain:
+        detail = f"The tenant's subdomain is '{subdomain}' already."
+        raise ValidationFailed(detail, [FieldFault("/subdomain", "unchanged", detail)])
+    await holds.claim(conn, subdomain, tenant.id)
+    await holds.reserve(conn, subdomain, tenant.id)
+    names = {"subdomain": subdomain, "old": tenant.subdomain}
+    return await _accept(conn, tenant, RENAME, actor, deadline_s, **names)
+
+
 async def _tenant_in(
     conn: AsyncConnection, tenant_id: UUID, states: Collection[TenantState], verb: str
 ) -> Tenant:
@@ -104,11 +129,23 @@ async def _tenant_in(
 
 
 async def _accept(
-    conn: AsyncConnection, tenant: Tenant, plan: Plan, actor: Actor, deadline_s: float
+    conn: AsyncConnection,
+    tenant: Tenant,
+    plan: Plan,
+    actor: Actor,
+    deadline_s: float,
+    **more: str,
 ) -> OperationView:
     before: dict[str, Any] = {"state": tenant.state}
-    await audit.write(conn, actor, f"tenant.{plan.kind}", tenant_id=tenant.id, before=before)
-    params: dict[str, Any] = {"from_state": tenant.state}
+    await audit.write(
+        conn,
+        actor,
+        f"tenant.{plan.kind}",
+        tenant_id=tenant.id,
+        before=before,
+        after=dict(more) or None,
+    )
+    params: dict[str, Any] = {"from_state": tenant.state, **more}
     return await start(conn, tenant.id, plan, params, actor=actor, deadline_s=deadline_s)
 
 

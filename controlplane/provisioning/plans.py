@@ -98,6 +98,19 @@ WELCOME = Plan(
     rolled_back=None,
 )
 
+# Up to its pivot the tenant is served under the old name alone, from it on under the new one alone.
+# Nothing is verified: a rename touches no schema.
+RENAME = Plan(
+    "rename",
+    1,
+    (
+        PlanStep("new_record", Action.ENSURE, Reach.REMOTE),
+        PlanStep("switch", Action.ENSURE, Reach.LOCAL, pivot=True),
+        PlanStep("old_record", Action.ABSENT, Reach.REMOTE),
+    ),
+    rolled_back=None,
+)
+
 # Takes away what nobody owns any more. Its pivot comes first, for an orphan is never put back; the
 # tenant keeps its state.
 CLEAN = Plan(
@@ -111,7 +124,7 @@ CLEAN = Plan(
     rolled_back=None,
 )
 
-PLANS = (PROVISION, DEPROVISION, PURGE, SUSPEND, RESUME, RESTORE, REPAIR, WELCOME, CLEAN)
+PLANS = (PROVISION, DEPROVISION, PURGE, SUSPEND, RESUME, RESTORE, REPAIR, WELCOME, RENAME, CLEAN)
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from controlplane.errors import InvalidState, StepError
 from controlplane.ports import DnsProvider
 from controlplane.provisioning import reconcile, requests
 from controlplane.provisioning.waiting import first_of
-from controlplane.store import idempotency
+from controlplane.store import holds, idempotency
 from controlplane.store.audit import Actor
 
 log = structlog.get_logger()
@@ -78,13 +78,14 @@ class Reaper:
             return 0
 
     async def _resume(self) -> int:
-        """Resume what was parked by a failure that may have passed, and forget old keys."""
+        """Resume what was parked by a failure that may have passed; forget old keys and holds."""
         async with self.database.begin() as conn:
             if not await _alone(conn):
                 return 0
             parked = (await conn.execute(_PARKED)).scalars().all()
             resumed = [await _resume(conn, operation_id) for operation_id in parked]
             await idempotency.forget_expired(conn)
+            await holds.forget_expired(conn)
         return sum(resumed)
 
     async def _reconcile(self) -> int:

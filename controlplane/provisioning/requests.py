@@ -2,6 +2,7 @@
 request is accepted whole or not at all, and never commits."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,6 +13,7 @@ from controlplane.domain.naming import Subdomain
 from controlplane.domain.operations import FINISHED, OperationState, Plan, StepState
 from controlplane.domain.tenants import Tenant, TenantState, Tier
 from controlplane.errors import InvalidState, OperationInProgress
+from controlplane.provisioning.giving_back import give_back
 from controlplane.provisioning.plans import (
     DEPROVISION,
     PROVISION,
@@ -19,7 +21,7 @@ from controlplane.provisioning.plans import (
     plan_from_json,
     plan_to_json,
 )
-from controlplane.store import audit, config, operations, tenants
+from controlplane.store import audit, config, holds, operations, tenants
 from controlplane.store.audit import Actor
 from controlplane.store.operations import OPERATIONS_CHANNEL, OperationView
 from controlplane.store.tables import operation_steps
@@ -48,8 +50,12 @@ class NewTenant:
 async def create_tenant(
     conn: AsyncConnection, wanted: NewTenant, *, actor: Actor, deadline_s: float
 ) -> OperationView:
-    """Accept a tenant: its row, its subdomain, its operation. Raises SubdomainTaken."""
+    """Accept a tenant: its row, its subdomain, its operation.
+
+    Raises SubdomainTaken and SubdomainQuarantined.
+    """
     tenant_id = uuid4()
+    await holds.claim(conn, wanted.subdomain, tenant_id)
     tier = wanted.tier
     if tier is None:
         tier = await config.read(conn, config.DEFAULT_TIER)
@@ -73,7 +79,7 @@ async def provision_again(
 ) -> OperationView:
     """A new attempt for a failed tenant, which must claim its subdomain again.
 
-    Raises TenantNotFound, OperationInProgress, InvalidState, SubdomainTaken.
+    Raises TenantNotFound, OperationInProgress, InvalidState, SubdomainTaken, SubdomainQuarantined.
     """
     tenant = await idle_tenant(conn, tenant_id)
     if tenant.state is not TenantState.FAILED:
@@ -81,6 +87,8 @@ async def provision_again(
             f"The tenant is {tenant.state}; "
             "only a failed one is provisioned again, and a served one repaired."
         )
+    await holds.claim(conn, tenant.subdomain, tenant.id)
+    await holds.forget(conn, tenant.subdomain, tenant.id)
     await tenants.provision_again(conn, tenant)
     await audit.write(conn, actor, "tenant.provision", tenant_id=tenant_id)
     return await start(conn, tenant_id, PROVISION, {}, actor=actor, deadline_s=deadline_s)
@@ -153,18 +161,18 @@ async def abandon(
     reason: str,
     comment: str,
     by: str,
+    quarantine: timedelta,
     actor: Actor,
 ) -> OperationView:
     """End a parked operation as it is; what is left of it is on record in the inventory.
 
-    Raises OperationNotFound, InvalidState.
+    `quarantine` is how long nobody else may claim a name that the tenant loses by it. Raises OperationNotFound, InvalidState.
     """
     operation = await _parked(conn, operation_id)
     row = (await conn.execute(select(table).where(table.c.id == operation_id))).one()
     plan = plan_from_json(row.kind, row.plan_version, row.plan)
     if not await _pivot_done(conn, operation_id):
-        state = plan.rolled_back or TenantState(row.params["from_state"])
-        await tenants.set_state(conn, operation.tenant_id, state)
+        await give_back(conn, operation.tenant_id, plan, row.params, lasting=quarantine)
     told = {"reason": reason, "comment": comment}
     await _tell(conn, operation, "abandoned", actor, told)
     return await _set(

@@ -128,6 +128,11 @@ async def set_state(conn: AsyncConnection, tenant_id: UUID, state: TenantState) 
     await _change(conn, tenant_id, state=state, **date)
 
 
+async def set_subdomain(conn: AsyncConnection, tenant_id: UUID, subdomain: Subdomain) -> None:
+    """The tenant's host is another from the commit on."""
+    await _change(conn, tenant_id, subdomain=subdomain)
+
+
 async def set_revision(conn: AsyncConnection, tenant_id: UUID, revision: str | None) -> None:
     """Enter what the version table in the tenant's schema says, in the same transaction."""
     await _change(conn, tenant_id, revision=revision)

@@ -19,6 +19,7 @@ from controlplane.provisioning.plans import (
     PLANS,
     PROVISION,
     PURGE,
+    RENAME,
     REPAIR,
     RESTORE,
     RESUME,
@@ -64,7 +65,7 @@ class Scenario:
 ONE_WAY = frozenset(
     [
         *("activate", "retire", "condemn", "bury", "suspend", "serve", "inspect", "upgrade"),
-        *("welcome", "disown", "orphan_record", "orphan_schema"),
+        *("welcome", "disown", "orphan_record", "orphan_schema", "switch"),
     ]
 )
 
@@ -158,6 +159,7 @@ def _asked(request: Callable[..., Awaitable[OperationView]], **more: Any) -> Ask
 
 _GRACE = timedelta(days=30)
 _restore = _asked(lifecycle.restore, grace=_GRACE)
+_rename = _asked(lifecycle.rename, subdomain=Subdomain("acme-new"))
 _purge = _asked(lifecycle.purge, grace=_GRACE, confirm="acme", skip_grace=True)
 
 
@@ -180,6 +182,7 @@ SCENARIOS = (
     Scenario(RESTORE, _deleted, _restore, "active", "deleted", 2),
     Scenario(REPAIR, _active, _asked(lifecycle.repair), "active", "active", 2),
     Scenario(WELCOME, _active, _asked(lifecycle.resend_welcome), "active", "active", 3),
+    Scenario(RENAME, _active, _rename, "active", "active", 2),
     Scenario(CLEAN, _orphaned, _clean, "failed", "failed", 1),
     Scenario(CLEAN, _misnamed, _clean, "active", "active", 2, name="clean-record"),
 )

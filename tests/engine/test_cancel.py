@@ -15,6 +15,7 @@ from controlplane.provisioning.steps.repair import Inspect
 from controlplane.store.operations import OperationView
 from tests.engine.faults import Failure
 from tests.engine.lab import ACTOR, Lab
+from tests.engine.names import outlast_holds
 from tests.engine.test_kill import LOCAL, REMOTE
 from tests.engine.world import assert_world, fingerprint
 
@@ -160,6 +161,7 @@ async def test_a_failed_tenant_whose_subdomain_was_taken_meanwhile_stays_failed(
     lab.steps = Failure("admin", "ensure").wrap(lab.steps)
     failed = await lab.settle(await lab.create("acme"))
     lab.steps = healthy
+    await outlast_holds(lab)
     await lab.active("acme")
 
     with pytest.raises(SubdomainTaken):
@@ -193,12 +195,14 @@ async def test_deleting_a_failed_tenant_purges_it_for_there_is_nothing_to_keep(l
     assert (ended.kind, ended.state) == ("purge", "succeeded")
     world = await assert_world(lab)
     assert world.tenants[tenant_id].state == "purged"
+    await outlast_holds(lab)
     await lab.active("acme")
     assert (await lab.delete(tenant_id)).id == ended.id
 
 
 async def test_deleting_a_failed_tenant_leaves_its_successor_of_the_same_name_alone(lab):
     tenant_id = await failed_tenant(lab)
+    await outlast_holds(lab)
     successor = await lab.active("acme")
     before = await fingerprint(lab, successor)
 

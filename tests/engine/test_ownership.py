@@ -1,5 +1,7 @@
 """Only what carries our mark is ever destroyed; two installations do not see each other."""
 
+from datetime import timedelta
+
 import psycopg
 import pytest
 from psycopg import sql
@@ -147,6 +149,7 @@ async def test_an_operation_parked_for_good_waits_for_an_operator_who_may_abando
             reason="unfixable",
             comment="the schema stays for forensics",
             by="ada@ops.test",
+            quarantine=timedelta(days=30),
             actor=ACTOR,
         )
     assert ended.state == "abandoned"

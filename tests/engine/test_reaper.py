@@ -15,6 +15,7 @@ from controlplane.store import idempotency
 from controlplane_dns.memory import Fault
 from tests.engine.faults import Failure
 from tests.engine.lab import ACTOR
+from tests.engine.names import outlast_holds
 from tests.engine.plans_under_test import plant
 from tests.engine.test_reconcile import age, listed, state_of
 from tests.engine.world import assert_world
@@ -147,6 +148,12 @@ async def test_keys_whose_time_is_over_are_forgotten(lab):
 # -- the documented orphan -----------------------------------------------------------------------
 
 
+async def latecomer(lab):
+    """Another tenant that asks for the name when nobody holds it any more."""
+    await outlast_holds(lab)
+    return await lab.settle(await lab.create("acme"))
+
+
 async def test_the_orphan_of_a_frozen_worker_is_found_and_removed_and_its_name_works_again(lab):
     """It was frozen right before its call to DNS; another one rolled the operation back meanwhile."""
     operation = await lab.create("acme")
@@ -170,7 +177,7 @@ async def test_the_orphan_of_a_frozen_worker_is_found_and_removed_and_its_name_w
     assert (await lab.view(operation.id)).state == "cancelled"
     assert lab.dns.records["acme"].mark.operation == operation.id, "no orphan: this proves nothing"
     assert await listed(lab) == {("record_without_tenant", "acme")}
-    refused = await lab.settle(await lab.create("acme"))
+    refused = await latecomer(lab)
     assert (refused.state, refused.error["code"]) == ("failed", "dns_conflict")
     assert lab.dns.records["acme"].mark.operation == operation.id
 
@@ -181,5 +188,5 @@ async def test_the_orphan_of_a_frozen_worker_is_found_and_removed_and_its_name_w
     assert "acme" not in lab.dns.records
     assert await listed(lab) == set()
     await assert_world(lab)
-    tenant_id = await lab.active("acme")
-    assert lab.dns.records["acme"].mark.tenant == tenant_id
+    made = await latecomer(lab)
+    assert lab.dns.records["acme"].mark.tenant == made.tenant_id

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import psycopg
@@ -126,7 +127,13 @@ async def test_what_an_abandoned_operation_left_goes_from_the_inventory_too(lab)
     lab.steps = healthy
     async with lab.parts.owner.begin() as conn:
         await requests.abandon(
-            conn, parked.id, reason="unfixable", comment="no", by="ada", actor=ACTOR
+            conn,
+            parked.id,
+            reason="unfixable",
+            comment="no",
+            by="ada",
+            quarantine=timedelta(days=30),
+            actor=ACTOR,
         )
 
     assert await listed(lab) == {

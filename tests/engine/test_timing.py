@@ -3,6 +3,7 @@ and an error of the database is a failure only where it surely undid what was do
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from time import monotonic
 
 import psycopg
@@ -263,7 +264,15 @@ async def test_the_heartbeat_leaves_alone_what_was_released_or_has_ended(lab):
         await journal.release(conn, by_id[released.id], after_s=0)
     await lab.sql("UPDATE public.operations SET state = 'parked' WHERE id = :id", id=ended.id)
     async with lab.parts.control.begin() as conn:
-        await requests.abandon(conn, ended.id, reason="x", comment="x", by="x", actor=ACTOR)
+        await requests.abandon(
+            conn,
+            ended.id,
+            reason="x",
+            comment="x",
+            by="x",
+            quarantine=timedelta(days=1),
+            actor=ACTOR,
+        )
     await lab.sql(
         "UPDATE public.operations SET lease_expires_at = clock_timestamp() WHERE id = :id",
         id=held.id,

@@ -4,10 +4,11 @@ I2  a tenant has one operation at most that is not over.
 I7  what was written carries the epoch that was current when it was committed (witness.py).
 I8  the schemas and roles that carry our mark are exactly those that the journal has made.
 I9  a schema is as the template says, with exactly one admin.
-I10 a record is there only where a step may have made it, and under its tenant's name.
+I10 a record is there only where a step may have made it, and under its tenant's name; during a
+    rename, under one of its two.
 I11 a tenant at rest has what its state says, no more and no less, and so has its inventory.
 I12 one mail for each operation that owes one, none for what was rolled back, none sent twice.
-I13 a subdomain is held by one tenant at most.
+I13 a subdomain is held by one tenant at most, and free if nobody has or holds it (names.py).
 I14 a bystander is the same to the last byte: compare two calls of `fingerprint`.
 I15 no lock, transaction, connection, task or thread is left over.
 """
@@ -28,6 +29,7 @@ from controlplane.tenancy.scope import tenant_scope
 from controlplane.tenancy.verify import verify_catalog
 from tests.engine.invariants import assert_operation
 from tests.engine.lab import Lab
+from tests.engine.names import assert_names
 
 HAPPENED = {"started", "done", "undo_started"}
 _RELEASED = {"failed", "purged"}
@@ -103,6 +105,7 @@ async def assert_world(lab: Lab) -> World:
             await _assert_tenant_at_rest(lab, world, tenant)
     _assert_nothing_unowned(world)
     _assert_sent_once(world)
+    await assert_names(lab)
     await _assert_nothing_leaked(lab)
     return world
 
@@ -222,7 +225,14 @@ def _assert_nothing_unowned(world: World) -> None:
     for name, tenant_id in world.records.items():
         if not _clean_was_turned_back(world, tenant_id):
             assert _may_have(world, tenant_id, "dns"), f"I10 a record {name} without its step"
-            assert name == world.tenants[tenant_id].subdomain, f"I10 {name} is not its name"
+            assert name in _names_of(world, tenant_id), f"I10 {name} is not its name"
+
+
+def _names_of(world: World, tenant_id: UUID) -> set[str]:
+    """The tenant's subdomain and, while it is renamed, the other one."""
+    renames = [o for o in world.operations if o.tenant_id == tenant_id and o.kind == "rename"]
+    ahead = (o.params[name] for o in renames if not o.finished_at for name in ("old", "subdomain"))
+    return {world.tenants[tenant_id].subdomain, *ahead}
 
 
 def _clean_was_turned_back(world: World, tenant_id: UUID) -> bool:

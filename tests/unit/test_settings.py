@@ -76,6 +76,7 @@ def test_each_required_one_is_missed_by_its_variable(missing: str) -> None:
         ("CONTROLPLANE_MAIL", "pigeon", "'file' or 'memory'"),
         ("CONTROLPLANE_GRACE_DAYS", "-1", "greater than or equal to 0"),
         ("CONTROLPLANE_GRACE_DAYS", "36501", "less than or equal to 36500"),
+        ("CONTROLPLANE_QUARANTINE_DAYS", "-1", "greater than or equal to 0"),
         ("CONTROLPLANE_WORKER_SLOTS", "0", "greater than or equal to 1"),
         ("CONTROLPLANE_WORKER_LEASE_S", "-1", "greater than 0"),
         ("CONTROLPLANE_WORKER_BEAT_S", "16", "at most half of CONTROLPLANE_WORKER_LEASE_S"),

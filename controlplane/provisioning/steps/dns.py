@@ -24,16 +24,7 @@ class Dns:
         return target.tenant.subdomain
 
     async def ensure(self, target: Target) -> Output | Later:
-        reference = (target.output or {}).get("pending")
-        if reference is None:
-            reference = await self.provider.ensure(self._record(target), target.mark)
-        match await self.provider.propagation(reference):
-            case Propagation.INSYNC:
-                return {"pending": None}
-            case Propagation.PENDING:
-                return Later(_PROPAGATION_S, {"pending": reference})
-            case Propagation.FAILED:
-                return Later(_PROPAGATION_S, {"pending": None})  # it was lost: make it again
+        return await spread(self.provider, self._record(target), target)
 
     async def absent(self, target: Target) -> Output:
         await self.provider.absent(self._record(target), target.mark)
@@ -44,3 +35,17 @@ class Dns:
 
     def _record(self, target: Target) -> Record:
         return record_for(target.tenant.subdomain, self.target)
+
+
+async def spread(provider: DnsProvider, record: Record, target: Target) -> Output | Later:
+    """Make the record, or ask how far the change of an earlier call has come."""
+    reference = (target.output or {}).get("pending")
+    if reference is None:
+        reference = await provider.ensure(record, target.mark)
+    match await provider.propagation(reference):
+        case Propagation.INSYNC:
+            return {"pending": None}
+        case Propagation.PENDING:
+            return Later(_PROPAGATION_S, {"pending": reference})
+        case Propagation.FAILED:
+            return Later(_PROPAGATION_S, {"pending": None})  # it was lost: make it again

@@ -1,5 +1,6 @@
 """/api/admin/operations"""
 
+from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -151,6 +152,7 @@ async def abandon_operation(
             reason=data.reason,
             comment=data.comment,
             by=request.user.email,
+            quarantine=timedelta(days=request.parts.settings.quarantine_days),
             actor=request.actor,
         )
     return accepted(view)

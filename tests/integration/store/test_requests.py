@@ -1,6 +1,7 @@
 """What is asked of the engine is accepted whole or not at all, and leaves a line in the audit log."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -48,7 +49,13 @@ async def _resume(conn: AsyncConnection, operation_id: UUID) -> OperationView:
 
 async def _abandon(conn: AsyncConnection, operation_id: UUID) -> OperationView:
     return await requests.abandon(
-        conn, operation_id, reason="zone gone", comment="seen", by="ada", actor=ADMIN
+        conn,
+        operation_id,
+        reason="zone gone",
+        comment="seen",
+        by="ada",
+        quarantine=timedelta(days=30),
+        actor=ADMIN,
     )
 
 
