@@ -63,6 +63,8 @@ class Settings(BaseModel):
     listen_host: str = "127.0.0.1"
     listen_port: int = Field(default=8080, ge=0, le=65535)
     body_limit_bytes: int = Field(default=1_048_576, gt=0)
+    # Whoever reads /metrics sends it; without one, only internal hosts are answered.
+    metrics_token: SecretStr | None = Field(default=None, min_length=16)
 
     tenant_template: Path | None = None
     # Days for which a deleted tenant can be restored.

@@ -2,13 +2,14 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
 
 from controlplane.cli.exits import Exit
-from controlplane.cli.output import Output, output_option, print_json, print_table, tell
+from controlplane.cli.output import Output, age, output_option, print_json, print_table, tell
 
 if TYPE_CHECKING:
     from controlplane.domain.drift import Finding
@@ -16,8 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reconciled:
+    """`since` holds when a worker saw a finding first, by kind, subject and tenant."""
+
     findings: "list[Finding]"
+    since: dict[tuple[str, str, UUID], datetime]
     operations: list[UUID]
+
+    def first_seen_at(self, finding: "Finding") -> str | None:
+        seen = self.since.get((finding.kind.value, finding.subject, finding.tenant_id))
+        return None if seen is None else seen.isoformat()
 
 
 @click.command("reconcile")
@@ -32,10 +40,10 @@ def command(*, dry_run: bool, output: Output) -> int:
     """
     done = asyncio.run(_reconcile(dry_run=dry_run))
     if output is Output.JSON:
-        print_json({"findings": list(map(_shown, done.findings)), "operations": _ids(done)})
+        shown = [_shown(finding, done) for finding in done.findings]
+        print_json({"findings": shown, "operations": _ids(done)})
     elif done.findings:
-        rows = [(f.kind.value, f.subject, str(f.tenant_id), f.detail) for f in done.findings]
-        print_table(("KIND", "SUBJECT", "TENANT", "DETAIL"), rows, shrinks="DETAIL")
+        _print(done)
     else:
         tell("Everything fits together.")
     for operation_id in _ids(done):
@@ -47,26 +55,44 @@ def _ids(done: Reconciled) -> list[str]:
     return [str(operation_id) for operation_id in done.operations]
 
 
-def _shown(finding: "Finding") -> dict[str, Any]:
+def _shown(finding: "Finding", done: Reconciled) -> dict[str, Any]:
+    from controlplane.domain.drift import REMEDIES  # noqa: PLC0415  the help must not wait
+
     return {
         "kind": finding.kind.value,
         "subject": finding.subject,
         "tenant_id": str(finding.tenant_id),
         "detail": finding.detail,
+        "remedy": REMEDIES[finding.kind],
+        "first_seen_at": done.first_seen_at(finding),
     }
+
+
+def _print(done: Reconciled) -> None:
+    from controlplane.domain.drift import REMEDIES  # noqa: PLC0415  the help must not wait
+
+    rows = [
+        (f.kind.value, f.subject, str(f.tenant_id), age(seen) if seen else "-", f.detail)
+        for f in done.findings
+        for seen in (done.first_seen_at(f),)
+    ]
+    print_table(("KIND", "SUBJECT", "TENANT", "SEEN", "DETAIL"), rows, shrinks="DETAIL")
+    for kind in sorted({finding.kind for finding in done.findings}):
+        tell(f"{kind}: {REMEDIES[kind]}")
 
 
 async def _reconcile(*, dry_run: bool) -> Reconciled:
     from controlplane import settings, wiring  # noqa: PLC0415  the help must not wait
     from controlplane.cli import owner  # noqa: PLC0415
     from controlplane.provisioning import reconcile  # noqa: PLC0415
-    from controlplane.store import tenants  # noqa: PLC0415
+    from controlplane.store import findings, tenants  # noqa: PLC0415
     from controlplane.store.audit import Actor  # noqa: PLC0415
 
     told = settings.load()
     async with owner.database() as database:
         async with database.connect() as conn:
             installation = await tenants.installation_id(conn)
+            since = await findings.since_when(conn)
         found = await reconcile.look(
             database,
             installation=installation,
@@ -74,9 +100,9 @@ async def _reconcile(*, dry_run: bool) -> Reconciled:
             dns_target=told.dns_target,
         )
         if dry_run:
-            return Reconciled(found, [])
+            return Reconciled(found, since, [])
         async with database.begin() as conn:
             begun = await reconcile.repair(
                 conn, found, actor=Actor(None, "cli"), deadline_s=told.operation_deadline_s
             )
-    return Reconciled(found, begun)
+    return Reconciled(found, since, begun)

@@ -25,6 +25,19 @@ class Kind(StrEnum):
     TENANT_WITHOUT_OPERATION = "tenant_without_operation"
 
 
+# What sets it right.
+REMEDIES = {
+    Kind.SCHEMA_WITHOUT_TENANT: "A repair removes it.",
+    Kind.ROLE_WITHOUT_TENANT: "A repair removes it.",
+    Kind.RECORD_WITHOUT_TENANT: "A repair removes it.",
+    Kind.RECORD_MISSING: "A repair makes it again.",
+    Kind.TENANT_WITHOUT_SCHEMA: "Bring it back from a backup, then repair; nothing is put in its"
+    " place.",
+    Kind.OPERATION_STUCK: "See why by its id, then mend that; resume or abandon it if it is parked,"
+    " start a worker if none takes it.",
+    Kind.TENANT_WITHOUT_OPERATION: "No request leads to this: look who else writes to the database.",
+}
+
 # What a `clean` operation takes away.
 ORPHANS = frozenset(
     {Kind.SCHEMA_WITHOUT_TENANT, Kind.ROLE_WITHOUT_TENANT, Kind.RECORD_WITHOUT_TENANT}
@@ -49,12 +62,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class SeenOperation:
-    """A tenant's operation that has not ended. `idle` is one that was due for long, unclaimed."""
+    """A tenant's operation that has not ended. `idle` is one that was due for long, unclaimed,
+    `late` one whose deadline is long over."""
 
     id: UUID
     kind: str
     state: OperationState
     idle: bool
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,6 +211,8 @@ def _stuck(tenant: SeenTenant, operation: SeenOperation) -> Iterator[Finding]:
         detail = f"'{operation.kind}' is parked"
     elif operation.idle:
         detail = f"'{operation.kind}' is due, and no worker takes it"
+    elif operation.late:
+        detail = f"'{operation.kind}' goes on long after its deadline"
     else:
         return
     yield Finding(Kind.OPERATION_STUCK, str(operation.id), tenant.id, detail)

@@ -90,12 +90,16 @@ class Reaper:
 
     async def _reconcile(self) -> int:
         """Repair what was found twice in a row: once may be an operation in flight."""
+        async with self.database.connect() as conn:
+            looked_at = await findings.now(conn)
         found = await reconcile.look(
             self.database,
             installation=self.installation,
             dns=self.dns,
             dns_target=self.dns_target,
         )
+        async with self.database.begin() as conn:
+            await findings.keep(conn, found, looked_at=looked_at)
         lasting = [finding for finding in found if finding in self._before]
         for finding in found:
             if finding not in self._before:

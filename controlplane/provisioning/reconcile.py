@@ -44,7 +44,9 @@ WHERE d.classoid = 'pg_catalog.pg_authid'::regclass
 _TENANTS = text("""
 SELECT t.id, t.subdomain, t.state, o.id AS operation_id, o.kind, o.state AS operation_state,
   o.run_at < clock_timestamp() - interval '10 minutes'
-    AND (o.lease_expires_at IS NULL OR o.lease_expires_at < clock_timestamp()) AS idle
+    AND (o.lease_expires_at IS NULL OR o.lease_expires_at < clock_timestamp()) AS idle,
+  -- Before its first claim the deadline does not run.
+  o.state <> 'pending' AND o.deadline_at < clock_timestamp() - interval '10 minutes' AS late
 FROM public.tenants t
 LEFT JOIN public.operations o ON o.tenant_id = t.id AND o.finished_at IS NULL
 """)
@@ -95,7 +97,7 @@ def _tenant(row: Row[Any]) -> SeenTenant:
     operation = None
     if row.operation_id is not None:
         state = OperationState(row.operation_state)
-        operation = SeenOperation(row.operation_id, row.kind, state, row.idle)
+        operation = SeenOperation(row.operation_id, row.kind, state, row.idle, row.late)
     return SeenTenant(row.id, row.subdomain, TenantState(row.state), operation)
 
 

@@ -8,16 +8,18 @@ import msgspec
 from litestar import Litestar, MediaType, Response, Router, get
 from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
+from prometheus_client import CollectorRegistry
 
 from controlplane import __version__
 from controlplane.web import tenant
-from controlplane.web.api import lifecycle, operations, system, tenants
+from controlplane.web.api import findings, lifecycle, operations, system, tenants
 from controlplane.web.api.parameters import sound_parameters
 from controlplane.web.asgi import ASGIApp, templated
 from controlplane.web.auth import admins_only
 from controlplane.web.dispatch import HostDispatch
 from controlplane.web.hub import Hub
 from controlplane.web.limits import BodyLimit
+from controlplane.web.metrics import Metrics
 from controlplane.web.openapi import BEARER, document
 from controlplane.web.options import answering_options
 from controlplane.web.outer import Outer
@@ -31,7 +33,7 @@ admin_router = Router(
     path="/api/admin",
     guards=[admins_only, sound_parameters],
     security=BEARER,
-    route_handlers=[tenants.router, lifecycle.router, operations.router],
+    route_handlers=[tenants.router, lifecycle.router, operations.router, findings.router],
 )
 
 
@@ -51,17 +53,25 @@ def openapi() -> Response[bytes]:
 
 
 def create_app(parts: Parts) -> ASGIApp:
-    """The whole HTTP side over open parts: admin API, tenant hosts, health.
+    """The whole HTTP side over open parts: admin API, tenant hosts, health, metrics.
 
     Streams of events end when the server sends `lifespan.shutdown`.
     """
+    registry = CollectorRegistry()
     dispatch = HostDispatch(
-        admin=_admin_app(parts),
+        admin=Metrics(
+            _admin_app(parts),
+            registry=registry,
+            control=parts.control,
+            token=parts.settings.metrics_token,
+            base_domain=parts.settings.base_domain,
+        ),
         tenant=tenant.tenant_app(parts),
         base_domain=parts.settings.base_domain,
         anywhere=(*system.PATHS, OPENAPI_PATH),
     )
-    return Outer(BodyLimit(dispatch, limit_bytes=parts.settings.body_limit_bytes))
+    limited = BodyLimit(dispatch, limit_bytes=parts.settings.body_limit_bytes)
+    return Outer(limited, registry=registry)
 
 
 def _admin_app(parts: Parts) -> ASGIApp:

@@ -98,7 +98,12 @@ def document(handlers: Sequence[ControllerRouterHandler], *, title: str, version
                     )
                 }
             ),
-            tags=[Tag(name="tenants"), Tag(name="operations"), Tag(name="system")],
+            tags=[
+                Tag(name="tenants"),
+                Tag(name="operations"),
+                Tag(name="findings"),
+                Tag(name="system"),
+            ],
         ),
     )
     return _refined(described.openapi_schema.to_schema())

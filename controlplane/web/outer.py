@@ -1,6 +1,6 @@
 """What must see every request, also one that no route matches: pure ASGI, outside the framework.
 
-Request id, access log, security headers and the last resort for errors.
+Request id, access log, duration, security headers and the last resort for errors.
 """
 
 import re
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from uuid import uuid4
 
 import structlog
+from prometheus_client import CollectorRegistry, Histogram
 
 from controlplane.errors import ControlPlaneError
 from controlplane.web.asgi import (
@@ -35,13 +36,26 @@ _SECURITY = {
     b"cache-control": b"no-store",
 }
 _TRANSPORT = {b"strict-transport-security": b"max-age=31536000"}
+# Whoever sends a request chooses its method; what we do not know is one value.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Outer:
-    """Calls `app` and makes sure that every request is named, logged and answered."""
+    """Calls `app` and makes sure that every request is named, logged, timed and answered.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Durations go to `registry`, by the route's template, the method and the class of the status.
+    """
+
+    def __init__(self, app: ASGIApp, *, registry: CollectorRegistry | None = None) -> None:
         self._app = app
+        self._durations = Histogram(
+            "controlplane_http_request_duration_seconds",
+            "HTTP requests: how many, and how long they took.",
+            ["method", "route", "status"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,15 +66,21 @@ class Outer:
             with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
                 await self._answer(exchange, scope, receive, send)
         finally:
-            log.info(
-                "request",
-                method=scope["method"],
-                # The template, never the path or the query: they may hold what is nobody's business.
-                path=exchange.template,
-                status=exchange.status,
-                seconds=round(time.perf_counter() - began, 6),
-                request_id=exchange.request_id,
-            )
+            self._note(exchange, scope["method"], time.perf_counter() - began)
+
+    def _note(self, exchange: Exchange, method: str, seconds: float) -> None:
+        log.info(
+            "request",
+            method=method,
+            # The template, never the path or the query: they may hold what is nobody's business.
+            path=exchange.template,
+            status=exchange.status,
+            seconds=round(seconds, 6),
+            request_id=exchange.request_id,
+        )
+        known = method if method in _METHODS else "other"
+        status = "none" if exchange.status is None else f"{exchange.status // 100}xx"
+        self._durations.labels(known, exchange.template or "none", status).observe(seconds)
 
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         async def watched_receive() -> Message:

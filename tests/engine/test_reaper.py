@@ -16,8 +16,8 @@ from controlplane_dns.memory import Fault
 from tests.engine.faults import Failure
 from tests.engine.lab import ACTOR
 from tests.engine.names import outlast_holds
+from tests.engine.looking import age, listed, state_of
 from tests.engine.plans_under_test import plant
-from tests.engine.test_reconcile import age, listed, state_of
 from tests.engine.world import assert_world
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]

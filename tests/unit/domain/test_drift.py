@@ -8,6 +8,7 @@ import pytest
 
 from controlplane.domain.dns import OwnedRecord, record_for
 from controlplane.domain.drift import (
+    REMEDIES,
     Finding,
     Kind,
     Seen,
@@ -206,3 +207,15 @@ def test_only_what_has_no_tenant_or_a_dead_one_is_an_orphan():
     assert nameless == {"failed", "purged", "deleted"}
     assert record_is_orphan("acme", None, None)
     assert all(record_is_orphan("old", "acme", state) for state in TenantState)
+
+
+def test_every_kind_has_a_remedy():
+    assert set(REMEDIES) == set(Kind)
+
+
+@pytest.mark.parametrize("state", ["running", "unwinding"])
+def test_an_operation_long_after_its_deadline_is_told_whether_it_is_claimed_or_not(state):
+    late = replace(RUNNING, state=OperationState(state), late=True)
+    assert kinds(seen("active", **WHOLE["active"], operation=late)) == {
+        ("operation_stuck", str(late.id))
+    }

@@ -1,0 +1,61 @@
+"""How many there are of each: what an operator watches, counted and never by tenant."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controlplane.domain.drift import Kind
+from controlplane.domain.mail import DeliveryState
+from controlplane.domain.operations import FINISHED, OperationState
+from controlplane.domain.tenants import TenantState
+
+_COUNTED = text("""
+SELECT 'tenants' AS what, state AS which, count(*) AS number FROM public.tenants GROUP BY state
+UNION ALL
+SELECT 'operations', state, count(*) FROM public.operations
+WHERE finished_at IS NULL GROUP BY state
+UNION ALL
+SELECT 'mails', state, count(*) FROM public.email_deliveries GROUP BY state
+UNION ALL
+SELECT 'findings', kind, count(*) FROM public.drift_findings GROUP BY kind
+""")
+# As a worker would claim it; what is parked waits for somebody, not for a worker.
+_TIMES = text("""
+SELECT
+  (SELECT extract(epoch FROM clock_timestamp() - min(run_at)) FROM public.operations
+   WHERE state IN ('pending', 'running', 'unwinding') AND run_at <= clock_timestamp()
+     AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())) AS due_s,
+  (SELECT extract(epoch FROM looked_at) FROM public.drift_look) AS looked
+""")
+
+
+@dataclass(frozen=True)
+class Census:
+    """Everything by state or kind, those that have none included; times in seconds.
+
+    `operations` are those that have not ended. `oldest_due_s` is how long the one has waited that
+    was due first and that no worker holds, 0 for none. `looked` is when a sweep looked last, since
+    1970, 0 for never.
+    """
+
+    tenants: dict[str, int]
+    operations: dict[str, int]
+    mails: dict[str, int]
+    findings: dict[str, int]
+    oldest_due_s: float
+    looked: float
+
+
+async def take(conn: AsyncConnection) -> Census:
+    """Count. Two statements, whatever there is."""
+    counted: dict[str, dict[str, int]] = {
+        "tenants": dict.fromkeys(TenantState, 0),
+        "operations": {state.value: 0 for state in OperationState if state not in FINISHED},
+        "mails": dict.fromkeys(DeliveryState, 0),
+        "findings": dict.fromkeys(Kind, 0),
+    }
+    for row in await conn.execute(_COUNTED):
+        counted[row.what][row.which] = row.number
+    times = (await conn.execute(_TIMES)).one()
+    return Census(**counted, oldest_due_s=float(times.due_s or 0), looked=float(times.looked or 0))
