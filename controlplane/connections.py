@@ -2,15 +2,17 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
 import structlog
+from psycopg import Error as DriverError
 from psycopg import OperationalError as ConnectionFailed
 from psycopg.errors import UndefinedColumn, UndefinedTable
 from psycopg_pool import AsyncConnectionPool
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from controlplane.errors import DatabaseUnavailable, StartupError
@@ -27,6 +29,7 @@ _OWNER_SESSION = (
     " -c client_connection_check_interval=2s"
 )
 _CONNECT_TIMEOUT_S = 5
+_FRESH_S = 1.0
 _CONNECTION = {
     "connect_timeout": _CONNECT_TIMEOUT_S,
     "keepalives_idle": 10,
@@ -49,13 +52,34 @@ def open_control(settings: Settings) -> AsyncEngine:
 
 def open_owner(settings: Settings) -> AsyncEngine:
     """The worker's engine, as the owner on a direct connection."""
-    return create_async_engine(
+    engine = create_async_engine(
         sqlalchemy_url(settings.database_url_direct.get_secret_value()),
         pool_size=settings.worker_slots + 3,
-        pool_pre_ping=True,
         hide_parameters=True,
         connect_args={"options": _OWNER_SESSION, **_CONNECTION},
     )
+    _ping_the_rested(engine)
+    return engine
+
+
+def _ping_the_rested(engine: AsyncEngine) -> None:
+    """As `pool_pre_ping`, but only what has rested a while: a drive takes up to ten connections, one
+    right after the other, and copes with one that is lost."""
+    sync = engine.sync_engine
+
+    @event.listens_for(sync, "checkin")
+    def rest(_connection: Any, record: Any) -> None:
+        record.info["rests_since"] = monotonic()
+
+    @event.listens_for(sync, "checkout")
+    def ask(connection: Any, record: Any, _proxy: Any) -> None:
+        since = record.info.get("rests_since")
+        if since is None or monotonic() - since < _FRESH_S:
+            return
+        try:
+            sync.dialect.do_ping(connection)
+        except DriverError as error:
+            raise InvalidatePoolError from error
 
 
 async def installation_of(owner: AsyncEngine) -> UUID:

@@ -16,7 +16,7 @@ from controlplane.errors import InvalidState, StepError
 from controlplane.ports import DnsProvider
 from controlplane.provisioning import reconcile, requests
 from controlplane.provisioning.waiting import first_of
-from controlplane.store import holds, idempotency
+from controlplane.store import findings, holds, idempotency
 from controlplane.store.audit import Actor
 
 log = structlog.get_logger()
