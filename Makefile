@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 MINUTES ?= 5
-.PHONY: help setup demo dev test check bench chaos
+.PHONY: help setup demo dev test check bench chaos mutate
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,11 +44,15 @@ test: check ## check, then every test: whole on PostgreSQL 18, near the database
 check: $(DONE) ## format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy controlplane dns/controlplane_dns emails/controlplane_emails tests
+	$(BIN)/mypy controlplane dns/controlplane_dns emails/controlplane_emails tests bench scripts
 	$(BIN)/lint-imports
 
 bench: $(DONE) ## measure against floors in the same run
 	@$(BIN)/python bench/provision.py
+	@$(BIN)/python bench/engine.py
 
 chaos: $(DONE) ## kill workers and PostgreSQL at random for MINUTES, then look for harm
 	@$(BIN)/python -m tests.engine.chaos --minutes $(MINUTES)
+
+mutate: $(DONE) ## break moves, plans and journal on purpose; count what the fast tests notice
+	@$(BIN)/python scripts/mutate.py
