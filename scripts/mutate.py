@@ -50,7 +50,7 @@ SUBJECTS = {
             "tests/unit/provisioning/test_released_plans.py",
         ),
     ),
-    "journal": Subject("controlplane.provisioning.journal", ("tests/engine/test_journal.py",)),
+    "journal": Subject("controlplane.provisioning.journal", ("tests/engine/journal",)),
 }
 
 
