@@ -60,6 +60,10 @@ class Api:
         headers = {"Idempotency-Key": f'"{uuid4()}"'}
         return await self._again("POST", path, json=body, headers=headers)
 
+    async def put(self, path: str, body: Mapping[str, Any]) -> Json:
+        headers = {"Idempotency-Key": f'"{uuid4()}"'}
+        return await self._again("PUT", path, json=body, headers=headers)
+
     async def delete(self, path: str) -> Json:
         return await self._again("DELETE", path)
 

@@ -22,7 +22,7 @@ COMMANDS = {
     "migrate": "Bring the public schema to this release and grant the logins their rights.",
     "admin": "Global admins.",
     "token": "API tokens of global admins.",
-    "tenant": "Create, list, show, suspend, delete, restore, purge tenants.",
+    "tenant": "Create, list, show, suspend, rename, delete, restore, purge tenants.",
     "operation": "List, show, watch, cancel, resume, abandon operations.",
     "schema": "What is in a tenant's schema.",
     "template": "Check the template that tenants' schemas are made from.",

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from controlplane.cli import lifecycle
+from controlplane.cli import lifecycle, names
 from controlplane.cli.acting import dry_run_option, finish, timeout_option, wait_option
 from controlplane.cli.client import TENANTS, open_api
 from controlplane.cli.output import (
@@ -18,23 +18,23 @@ from controlplane.cli.output import (
     print_table,
     tell,
 )
-from controlplane.domain.naming import parse_subdomain
+from controlplane.domain.naming import Subdomain, parse_subdomain
 from controlplane.domain.operations import OperationState
-from controlplane.domain.tenants import RELEASED, TenantState, Tier
-from controlplane.errors import SubdomainTaken
+from controlplane.domain.tenants import TenantState, Tier
 
 Json = dict[str, Any]
 
 
 @click.group("tenant")
 def command() -> None:
-    """Create, list, show, suspend, delete, restore, purge tenants.
+    """Create, list, show, suspend, rename, delete, restore, purge tenants.
 
     \b
     controlplane tenant create Acme --subdomain acme --admin-email ada@acme.test
     controlplane tenant list --state active
     controlplane tenant show acme --output json
     controlplane tenant suspend acme
+    controlplane tenant rename acme acme-labs
     controlplane tenant delete acme --confirm acme
     controlplane tenant restore acme
 
@@ -42,7 +42,7 @@ def command() -> None:
     """
 
 
-for _each in lifecycle.COMMANDS:
+for _each in (*lifecycle.COMMANDS, *names.COMMANDS):
     command.add_command(_each)
 
 
@@ -70,9 +70,7 @@ def create(
 
 async def _check(body: dict[str, str]) -> None:
     async with open_api() as api:
-        found = await api.tenants_at(body["subdomain"])
-    if any(tenant["state"] not in RELEASED for tenant in found):
-        raise SubdomainTaken(f"The subdomain '{body['subdomain']}' is taken; choose another.")
+        await names.require_free(api, Subdomain(body["subdomain"]))
     tell(f"Would create the tenant '{body['name']}' at '{body['subdomain']}'.")
 
 

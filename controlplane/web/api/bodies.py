@@ -98,6 +98,16 @@ class NewTenantBody(Struct, forbid_unknown_fields=True):
         )
 
 
+class RenameBody(Struct, forbid_unknown_fields=True):
+    """The subdomain that is to lead to the tenant."""
+
+    subdomain: Label
+
+    def parsed(self) -> Subdomain:
+        """Raises SubdomainInvalid and SubdomainReserved."""
+        return parse_subdomain(self.subdomain)
+
+
 class PurgeBody(Struct, forbid_unknown_fields=True):
     """That a tenant's data is to be destroyed, and whether before its grace period is over."""
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Protocol
 from uuid import UUID
 
-from litestar import Response, Router, post
+from litestar import Response, Router, post, put
 from litestar.params import FromPath, JSONBody
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,7 +15,7 @@ from controlplane.store import tenants
 from controlplane.store.audit import Actor
 from controlplane.store.operations import OperationView
 from controlplane.web.accept import accepted, once
-from controlplane.web.api.bodies import PurgeBody
+from controlplane.web.api.bodies import PurgeBody, RenameBody
 from controlplane.web.api.headers import idempotency_key as parsed_key
 from controlplane.web.api.parameters import IdempotencyKey
 from controlplane.web.api.views import OperationBody
@@ -131,6 +131,27 @@ async def purge_tenant(
     return await _start(request, tenant_id, idempotency_key, change)
 
 
+@put(
+    "/{tenant_id:uuid}/subdomain",
+    operation_id="renameTenant",
+    summary="Change a tenant's subdomain",
+    status_code=202,
+    response_headers=[LOCATION],
+    responses=problems(*_PROBLEMS, 415),
+)
+async def rename_tenant(
+    request: ApiRequest,
+    tenant_id: FromPath[UUID],
+    data: JSONBody[RenameBody],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[OperationBody]:
+    """Lead another subdomain to an active or suspended tenant. Nobody else can claim it from now
+    on; the old one is served until the new one's record is there, then it leads nowhere, and is
+    kept from others for the quarantine."""
+    change = partial(lifecycle.rename, subdomain=data.parsed())
+    return await _start(request, tenant_id, idempotency_key, change)
+
+
 @post(
     "/{tenant_id:uuid}/welcome-email",
     operation_id="resendWelcome",
@@ -170,6 +191,7 @@ router = Router(
         resume_tenant,
         restore_tenant,
         purge_tenant,
+        rename_tenant,
         resend_welcome,
     ],
 )
