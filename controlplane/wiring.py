@@ -138,6 +138,8 @@ def timing(settings: Settings) -> Timing:
         call_s=settings.worker_call_s,
         poll_s=settings.worker_poll_s,
         margin_s=min(2.0, settings.worker_lease_s / 10),
+        # An idle loop turns once a poll, and is not a stalled one.
+        stall_s=60.0 + settings.worker_poll_s,
     )
 
 
