@@ -6,7 +6,13 @@ other is `Unwind`, there is none back, and none after the pivot.
 
 from dataclasses import dataclass
 
-from controlplane.domain.operations import FINISHED, Operation, OperationState, StepState
+from controlplane.domain.operations import (
+    FINISHED,
+    Operation,
+    OperationState,
+    StepRecord,
+    StepState,
+)
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,11 @@ class Undo:
 
 @dataclass(frozen=True)
 class Unwind:
-    """Turn round: from here on only undo."""
+    """Turn round: from here on only undo. `step` is whose fault it is, where it is a step's."""
 
     code: str
     detail: str
+    step: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,19 @@ def _forward(operation: Operation) -> Move:
             return OVERDUE
     for ordinal, step in enumerate(operation.steps):
         if step.state is not StepState.DONE:
-            return Perform(ordinal)
+            return step_overdue(step) if _given_up(operation, step) else Perform(ordinal)
     return Finish(OperationState.SUCCEEDED)
+
+
+def _given_up(operation: Operation, step: StepRecord) -> bool:
+    """Behind the pivot there is no way back, so a step is tried for as long as it takes."""
+    return step.overdue and not operation.pivot_done
+
+
+def step_overdue(step: StepRecord) -> Unwind:
+    """What is said of a step that has outlasted its deadline."""
+    detail = f"The step '{step.name}' did not end within its deadline."
+    return Unwind(OVERDUE.code, detail, step.name)
 
 
 def _back(operation: Operation) -> Move:
@@ -107,14 +125,15 @@ def after_failure(
     """What follows when a step's action failed.
 
     Before the pivot a permanent failure turns the operation round. After it there is no way back:
-    the operation is parked. A transient failure is tried again until the deadline.
+    the operation is parked. A transient failure is tried again until a deadline turns it round,
+    and behind the pivot for ever.
     """
     if not permanent:
         return Retry(wait_s(operation.steps[ordinal].attempt, retry_after_s))
     if operation.pivot_done:
         return Park()
     step = operation.plan.steps[ordinal].name
-    return Unwind("step_failed", f"The step '{step}' failed.")
+    return Unwind("step_failed", f"The step '{step}' failed.", step)
 
 
 def after_failed_undo(

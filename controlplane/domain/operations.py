@@ -79,6 +79,10 @@ class PlanStep:
     reach: Reach
     # From here on nothing is undone. Exactly one step of a plan, and always a local one.
     pivot: bool = False
+    # Seconds from its first record in the journal, waits and tries included, after which a step
+    # before the pivot is given up. None in a plan of ours: a share of the operation's, pinned with
+    # the plan; none in a pinned one: as long as the operation has.
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,13 +106,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One step of an operation as journaled. `attempt` counts the starts, `undo_attempt` the undos."""
+    """One step of an operation as journaled. `attempt` counts the starts, `undo_attempt` the undos;
+    `overdue` is what the database's clock said of its deadline when it was read."""
 
     name: str
     state: StepState = StepState.PENDING
     attempt: int = 0
     undo_attempt: int = 0
     output: dict[str, Any] | None = None
+    overdue: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@
     remote  begin · fence · record started · commit · call · begin · fence · record done · commit
 
 Undo mirrors it. A local effect is exactly once because it commits with its journal; a remote one
-converges because its intent is on record before the call.
+converges because its intent is on record before the call. A step that is not there yet records
+that it waits, in place of its end, and lets go of the operation.
 """
 
 import asyncio
@@ -20,9 +21,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controlplane.domain import moves
 from controlplane.domain.moves import Finish, Park, Perform, Rest, Retry, Undo, Unwind
 from controlplane.domain.naming import Mark
-from controlplane.domain.operations import Action, Operation, OperationState, Reach, StepState
+from controlplane.domain.operations import Action, Operation, OperationState, Reach
 from controlplane.errors import LeaseLost, StepError, Transient
-from controlplane.provisioning import journal
+from controlplane.provisioning import entries, journal
+from controlplane.provisioning.course import Course
 from controlplane.provisioning.crew import Crew
 from controlplane.provisioning.failures import database_failure, unforeseen
 from controlplane.provisioning.giving_back import give_back
@@ -39,17 +41,6 @@ class Released(Exception):  # noqa: N818  no error: the drive has let go of the 
 
 class Reconsider(Exception):  # noqa: N818  no error: decide again
     """A cancel or the deadline showed at the fence; decide anew."""
-
-
-@dataclass(frozen=True)
-class Course:
-    """One step in one direction: the states and events it goes through."""
-
-    ordinal: int
-    action: Action
-    started: StepState
-    done: StepState
-    event: str
 
 
 @dataclass
@@ -80,9 +71,9 @@ class Drive:
     async def _make(self, move: Perform | Undo | Unwind | Finish) -> None:
         match move:
             case Perform(ordinal):
-                await self._go(self._forward(ordinal))
+                await self._go(Course.forward(self.operation, ordinal))
             case Undo(ordinal):
-                await self._go(self._back(ordinal))
+                await self._go(Course.back(self.operation, ordinal))
             case Unwind():
                 await self._unwind(move, None)
             case Finish(state):
@@ -90,17 +81,8 @@ class Drive:
             case _:
                 assert_never(move)
 
-    def _forward(self, ordinal: int) -> Course:
-        action = self.operation.plan.steps[ordinal].action
-        return Course(ordinal, action, StepState.STARTED, StepState.DONE, "step")
-
-    def _back(self, ordinal: int) -> Course:
-        action = self.operation.plan.steps[ordinal].action.undo
-        return Course(ordinal, action, StepState.UNDO_STARTED, StepState.UNDONE, "undo")
-
     async def _go(self, course: Course) -> None:
-        planned = self.operation.plan.steps[course.ordinal]
-        go = self._local if planned.reach is Reach.LOCAL else self._remote
+        go = self._local if course.planned.reach is Reach.LOCAL else self._remote
         try:
             await go(course)
         except (LeaseLost, Released, Reconsider, InterfaceError):
@@ -111,7 +93,7 @@ class Drive:
             await self._failed(course, database_failure(error))
         except Exception as error:
             # A step's bug must undo its operation, not end the worker.
-            log.exception("step_broke", operation=str(self.operation.id), step=planned.name)
+            log.exception("step_broke", operation=str(self.operation.id), step=course.planned.name)
             await self._failed(course, unforeseen(error))
 
     # -- the two protocols --------------------------------------------------------------------
@@ -125,11 +107,9 @@ class Drive:
             act = step.ensure if course.action is Action.ENSURE else step.absent
             output = await act(tx, target)
             await self._at(course, "after-effect")
-            after = self._tried(course, state=course.done, output=output)
-            await self._record_done(tx, after, course, target)
-            await self._at(course, "before-commit")
-        self.operation = after
-        await self._at(course, "after-commit")
+            tried = course.tried(self.operation)
+            after = await self._record(tx, tried, course, target, output)
+        await self._go_on(after, course, output)
 
     async def _remote(self, course: Course) -> None:
         step = cast(RemoteStep, self._step(course))
@@ -138,21 +118,15 @@ class Drive:
         await self._at(course, "before-call")
         output = await self._call(step, course, target)
         await self._at(course, "after-call")
-        if isinstance(output, Later):
-            await self._wait(course, output)
-        after = self.operation.with_step(course.ordinal, state=course.done, output=output)
         async with self._fenced(course, reconsider=False) as tx:
-            await self._record_done(tx, after, course, target)
-            await self._at(course, "before-commit")
-        self.operation = after
-        await self._at(course, "after-commit")
+            after = await self._record(tx, self.operation, course, target, output)
+        await self._go_on(after, course, output)
 
     async def _intend(self, course: Course, target: Target) -> None:
         await self._at(course, "before-intent")
-        after = self._tried(course, state=course.started)
+        after = course.tried(self.operation, state=course.started)
         async with self._fenced(course) as tx:
-            await self._inventory(tx, course, target, done=False)
-            await journal.record(tx, after, course.ordinal, event=f"{course.event}_started")
+            await entries.intent(tx, after, course, self._step(course), target)
         self.operation = after
 
     async def _call(self, step: RemoteStep, course: Course, target: Target) -> Output | Later:
@@ -163,44 +137,40 @@ class Drive:
         except TimeoutError as error:
             raise Transient("There was no answer in time.") from error
 
-    async def _wait(self, course: Course, later: Later) -> None:
-        # Waiting is no failure: it must not lengthen the back-off of one that may follow.
-        counter = "attempt" if course.event == "step" else "undo_attempt"
-        after = self.operation.with_step(course.ordinal, output=later.output, **{counter: 0})
-        async with self._fenced(course, reconsider=False) as tx:
-            await journal.record(tx, after, course.ordinal, event=f"{course.event}_waiting")
-            await journal.release(tx, after, after_s=later.after_s)
-        raise Released
-
-    async def _record_done(
-        self, tx: AsyncConnection, after: Operation, course: Course, target: Target
-    ) -> None:
-        await self._inventory(tx, course, target, done=True)
-        condition = self._step(course).condition
-        if condition is not None:
-            holds = course.action is Action.ENSURE
-            await tenants.set_condition(tx, after.tenant_id, condition, holds=holds)
-        await journal.record(tx, after, course.ordinal, event=f"{course.event}_done")
-
-    async def _inventory(
-        self, tx: AsyncConnection, course: Course, target: Target, *, done: bool
-    ) -> None:
+    async def _record(
+        self,
+        tx: AsyncConnection,
+        tried: Operation,
+        course: Course,
+        target: Target,
+        output: Output | Later,
+    ) -> Operation:
         step = self._step(course)
-        if step.resource is None:
-            return
-        name = step.external_id(target)
-        if course.action is Action.ENSURE:
-            await journal.hold(tx, self.operation, step.resource, name)
-        elif done:
-            await journal.unhold(tx, self.operation.tenant_id, step.resource, name)
+        if isinstance(output, Later):
+            after, late = course.waiting(tried, output), self._late(course)
+            await entries.waiting(tx, after, course, step, target=target, later=output, late=late)
+            await self.crew.failpoint(course.place("before-wait-commit"))
+        else:
+            after = tried.with_step(course.ordinal, state=course.done, output=output)
+            await entries.done(tx, after, course, step, target)
+            await self._at(course, "before-commit")
+        return after
+
+    async def _go_on(self, after: Operation, course: Course, output: Output | Later) -> None:
+        self.operation = after
+        if isinstance(output, Later):
+            await self.crew.failpoint(course.place("after-wait-commit"))
+            raise Released
+        await self._at(course, "after-commit")
 
     # -- what follows a failure ------------------------------------------------------------------
 
     async def _failed(self, course: Course, error: StepError) -> None:
-        if self.operation.steps[course.ordinal].state is not course.started:
+        intended = self.operation.steps[course.ordinal].state is course.started
+        if course.planned.reach is Reach.LOCAL or not intended:
             # A local step has written nothing yet, its rolled back try included.
-            self.operation = self._tried(course)
-        decide = moves.after_failure if course.event == "step" else moves.after_failed_undo
+            self.operation = course.tried(self.operation)
+        decide = moves.after_failure if course.is_forward else moves.after_failed_undo
         verdict = decide(
             self.operation,
             course.ordinal,
@@ -220,24 +190,34 @@ class Drive:
                 assert_never(verdict)
 
     def _tell(self, course: Course, error: StepError) -> dict[str, Any]:
-        step = self.operation.plan.steps[course.ordinal].name
         retriable = isinstance(error, Transient)
-        return {"code": error.code, "detail": str(error), "step": step, "retriable": retriable}
+        told = {"code": error.code, "detail": str(error), "step": course.planned.name}
+        return {**told, "retriable": retriable}
+
+    def _late(self, course: Course) -> dict[str, Any] | None:
+        """What to show of a step that outlasts its deadline where it must be tried all the same."""
+        step = self.operation.steps[course.ordinal]
+        if not (course.is_forward and step.overdue and self.operation.pivot_done):
+            return None
+        late = moves.step_overdue(step)
+        log.warning("step_overdue", operation=str(self.operation.id), step=step.name)
+        return {"code": late.code, "detail": late.detail, "step": step.name, "retriable": True}
 
     async def _retry(self, course: Course, told: dict[str, Any], after_s: float) -> None:
+        if self._late(course):
+            told = {**told, "overdue": True}
         async with self._fenced(course, reconsider=False) as tx:
-            await journal.record(
-                tx, self.operation, course.ordinal, event=f"{course.event}_failed", error=told
-            )
+            event = f"{course.event}_failed"
+            await journal.record(tx, self.operation, course.ordinal, event=event, error=told)
             wait = after_s * self.crew.timing.wait_factor
-            await journal.release(tx, self.operation, after_s=wait)
+            await journal.release(tx, self.operation, after_s=wait, ordinal=course.ordinal)
         raise Released
 
     async def _unwind(self, unwind: Unwind, course: Course | None) -> None:
         """Turn round; with the course whose failure it is, where it is one."""
         told: dict[str, Any] = {"code": unwind.code, "detail": unwind.detail}
-        if course is not None:
-            told["step"] = self.operation.plan.steps[course.ordinal].name
+        if unwind.step is not None:
+            told["step"] = unwind.step
         after = replace(self.operation, state=OperationState.UNWINDING, error=told)
         await self._at_operation("before-unwind")
         async with self.crew.database.begin() as tx:
@@ -290,26 +270,17 @@ class Drive:
         self, course: Course, *, reconsider: bool = True
     ) -> AsyncIterator[AsyncConnection]:
         """A transaction whose first statement proves that the operation is still ours."""
-        forward = course.event == "step" and not self.operation.pivot_done
-        exclusive = self.operation.plan.steps[course.ordinal].pivot
+        forward = course.is_forward and not self.operation.pivot_done
+        exclusive, ordinal = course.planned.pivot, course.ordinal
         async with self.crew.database.begin() as tx:
-            cancel, overdue = await journal.fence(tx, self.operation, exclusive=exclusive)
-            if reconsider and forward and (cancel or overdue):
-                self.operation = replace(self.operation, cancel_requested=cancel, overdue=overdue)
+            notice = await journal.fence(tx, self.operation, exclusive=exclusive, ordinal=ordinal)
+            if reconsider and forward and notice.turns:
+                self.operation = notice.taken(self.operation, ordinal)
                 raise Reconsider
             yield tx
 
-    def _tried(self, course: Course, **changes: Any) -> Operation:
-        """The operation with one more attempt at this course."""
-        step = self.operation.steps[course.ordinal]
-        if course.event == "step":
-            counted = {"attempt": step.attempt + 1}
-        else:
-            counted = {"undo_attempt": step.undo_attempt + 1}
-        return self.operation.with_step(course.ordinal, **{**counted, **changes})
-
     def _step(self, course: Course) -> LocalStep | RemoteStep:
-        return self.crew.steps[self.operation.plan.steps[course.ordinal].name]
+        return self.crew.steps[course.planned.name]
 
     def _target(self, course: Course) -> Target:
         operation = self.operation
@@ -317,8 +288,7 @@ class Drive:
         return Target(self._tenant, mark, operation.params, operation.steps[course.ordinal].output)
 
     async def _at(self, course: Course, place: str) -> None:
-        step = self.operation.plan.steps[course.ordinal].name
-        await self.crew.failpoint(f"{course.event}:{step}:{place}")
+        await self.crew.failpoint(course.place(place))
 
     async def _at_operation(self, place: str) -> None:
         await self.crew.failpoint(f"operation:{self.operation.plan.kind}:{place}")

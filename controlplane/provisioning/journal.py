@@ -6,6 +6,7 @@ Only the database's clock is read: `clock_timestamp()`, for `now()` is when the 
 """
 
 import json
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controlplane.domain.operations import Operation, OperationState, StepRecord, StepState
 from controlplane.errors import LeaseLost
 from controlplane.provisioning.plans import plan_from_json
+
+# When the step `s` of the operation `o` is given up; null where its plan has no deadline for it,
+# or it has no record yet.
+_UNTIL = """(s.started_at
+  + make_interval(secs => (o.plan->'steps'->s.ordinal->>'deadline_s')::float8))"""
 
 # The back-off of a crash loop is paid in advance: a worker that dies here leaves run_at moved on.
 _CLAIM = """
@@ -41,18 +47,21 @@ SELECT id, tenant_id, kind, plan, plan_version, params, state, error, epoch,
   cancel_requested_at IS NOT NULL AS cancel_requested,
   deadline_at <= clock_timestamp() AS overdue,
   (SELECT jsonb_agg(jsonb_build_object('name', name, 'state', state, 'attempt', attempt,
-     'undo_attempt', undo_attempt, 'output', output) ORDER BY ordinal)
-   FROM public.operation_steps WHERE operation_id = claimed.id) AS steps
-FROM claimed
-"""
+     'undo_attempt', undo_attempt, 'output', output,
+     'overdue', coalesce({until} <= clock_timestamp(), false)) ORDER BY ordinal)
+   FROM public.operation_steps s WHERE operation_id = o.id) AS steps
+FROM claimed o
+""".replace("{until}", _UNTIL)
 
 # KEY SHARE lets the heartbeat pass and stops a thief's FOR UPDATE SKIP LOCKED: while this
 # transaction lives, nobody can take the operation over, whatever a clock says.
 _FENCE = """
-SELECT cancel_requested_at IS NOT NULL AS cancel, deadline_at <= clock_timestamp() AS overdue
-FROM public.operations
+SELECT cancel_requested_at IS NOT NULL AS cancel, deadline_at <= clock_timestamp() AS overdue,
+  coalesce((SELECT {until} FROM public.operation_steps s
+    WHERE s.operation_id = o.id AND s.ordinal = %(ordinal)s) <= clock_timestamp(), false) AS late
+FROM public.operations o
 WHERE id = %(id)s AND epoch = %(epoch)s
-"""
+""".replace("{until}", _UNTIL)
 
 _EVENT = """
 INSERT INTO public.operation_events (operation_id, seq, epoch, step, type, data)
@@ -88,15 +97,15 @@ WITH op AS (
 {event}
 """.replace("{event}", _EVENT)
 
-# A wait does not outlast the deadline, where there is one to keep: the rollback would come late.
+# A wait does not outlast a deadline, where there is one to keep: the rollback would come late.
 _RELEASE = """
-UPDATE public.operations SET lease_owner = NULL, lease_expires_at = NULL, attempt = 0,
-  run_at = CASE WHEN %(bounded)s THEN least(
-      clock_timestamp() + make_interval(secs => %(after)s * (1 + random() / 4)),
-      greatest(deadline_at, clock_timestamp()))
-    ELSE clock_timestamp() + make_interval(secs => %(after)s * (1 + random() / 4)) END
+UPDATE public.operations o SET lease_owner = NULL, lease_expires_at = NULL, attempt = 0,
+  run_at = least(clock_timestamp() + make_interval(secs => %(after)s * (1 + random() / 4)),
+    CASE WHEN %(bounded)s THEN greatest(clock_timestamp(), least(deadline_at, (
+      SELECT {until} FROM public.operation_steps s
+      WHERE s.operation_id = o.id AND s.ordinal = %(ordinal)s))) END)
 WHERE id = %(id)s AND epoch = %(epoch)s
-"""
+""".replace("{until}", _UNTIL)
 
 _LET_GO = """
 UPDATE public.operations SET lease_owner = NULL, lease_expires_at = NULL
@@ -138,19 +147,39 @@ def _operation(row: dict[str, Any]) -> Operation:
     )
 
 
+@dataclass(frozen=True)
+class Notice:
+    """What a fence finds out besides: whether there is a reason to turn round. `late` is of the
+    step that was asked about."""
+
+    cancel: bool
+    overdue: bool
+    late: bool
+
+    @property
+    def turns(self) -> bool:
+        return self.cancel or self.overdue or self.late
+
+    def taken(self, operation: Operation, ordinal: int) -> Operation:
+        """The operation with what is known now."""
+        known = operation.with_step(ordinal, overdue=self.late)
+        return replace(known, cancel_requested=self.cancel, overdue=self.overdue)
+
+
 async def fence(
-    conn: AsyncConnection, operation: Operation, *, exclusive: bool
-) -> tuple[bool, bool]:
-    """(cancel requested, overdue); the first statement of every transaction of a drive.
+    conn: AsyncConnection, operation: Operation, *, exclusive: bool, ordinal: int | None = None
+) -> Notice:
+    """The first statement of every transaction of a drive; `ordinal` is of the step it is for.
 
     `exclusive` also shuts out a cancel until the commit: the pivot needs it, so that of cancel
     and pivot exactly one wins. Raises LeaseLost.
     """
     strength = " FOR NO KEY UPDATE" if exclusive else " FOR KEY SHARE"
-    row = (await conn.exec_driver_sql(_FENCE + strength, _key(operation))).one_or_none()
+    asked = {**_key(operation), "ordinal": ordinal}
+    row = (await conn.exec_driver_sql(_FENCE + strength, asked)).one_or_none()
     if row is None:
         raise LeaseLost(f"Operation {operation.id} was taken over after epoch {operation.epoch}.")
-    return row.cancel, row.overdue
+    return Notice(row.cancel, row.overdue, row.late)
 
 
 async def record(
@@ -218,11 +247,15 @@ def _must_have_written(result: CursorResult[Any], operation: Operation) -> None:
         raise LeaseLost(f"Operation {operation.id} was taken over after epoch {operation.epoch}.")
 
 
-async def release(conn: AsyncConnection, operation: Operation, *, after_s: float) -> None:
+async def release(
+    conn: AsyncConnection, operation: Operation, *, after_s: float, ordinal: int | None = None
+) -> None:
     """Give the lease back; the operation is due again after so many seconds (and up to a quarter
-    more, lest many come back at once), or at its deadline while it can still be rolled back."""
+    more, lest many come back at once), or, while it can still be rolled back, at its deadline or
+    that of the step which waits."""
     bounded = operation.state is not OperationState.UNWINDING and not operation.pivot_done
-    await conn.exec_driver_sql(_RELEASE, {**_key(operation), "after": after_s, "bounded": bounded})
+    asked = {**_key(operation), "after": after_s, "bounded": bounded, "ordinal": ordinal}
+    await conn.exec_driver_sql(_RELEASE, asked)
 
 
 async def let_go(conn: AsyncConnection, operation: Operation) -> None:

@@ -127,21 +127,30 @@ CLEAN = Plan(
 PLANS = (PROVISION, DEPROVISION, PURGE, SUSPEND, RESUME, RESTORE, REPAIR, WELCOME, RENAME, CLEAN)
 
 
-def plan_to_json(plan: Plan) -> dict[str, Any]:
-    """The plan as it is pinned in an operation's row."""
-    return {
-        "steps": [
-            {"name": s.name, "action": s.action, "reach": s.reach, "pivot": s.pivot}
-            for s in plan.steps
-        ],
-        "rolled_back": plan.rolled_back,
-    }
+# Of the time that an operation has, what a step may take of it before it is given up: so much is
+# left for another, and a rollback begins before everybody has stopped waiting.
+_SHARE = {Reach.LOCAL: 0.4, Reach.REMOTE: 0.6}
+
+
+def plan_to_json(plan: Plan, *, deadline_s: float | None = None) -> dict[str, Any]:
+    """The plan as it is pinned in the row of an operation that has so many seconds."""
+    steps = [
+        {
+            "name": step.name,
+            "action": step.action,
+            "reach": step.reach,
+            "pivot": step.pivot,
+            "deadline_s": step.deadline_s or (deadline_s and deadline_s * _SHARE[step.reach]),
+        }
+        for step in plan.steps
+    ]
+    return {"steps": steps, "rolled_back": plan.rolled_back}
 
 
 def plan_from_json(kind: str, version: int, pinned: dict[str, Any]) -> Plan:
-    """The plan of an operation's row."""
+    """The plan of an operation's row. Earlier releases pinned no deadlines of steps."""
     steps = tuple(
-        PlanStep(s["name"], Action(s["action"]), Reach(s["reach"]), s["pivot"])
+        PlanStep(s["name"], Action(s["action"]), Reach(s["reach"]), s["pivot"], s.get("deadline_s"))
         for s in pinned["steps"]
     )
     back = pinned["rolled_back"]

@@ -202,7 +202,7 @@ async def start(
         operation_id=operation_id,
         tenant_id=tenant_id,
         kind=plan.kind,
-        plan=plan_to_json(plan),
+        plan=plan_to_json(plan, deadline_s=deadline_s),
         plan_version=plan.version,
         params=params,
         requested_by=actor.id,

@@ -29,7 +29,8 @@ class Target:
 class Later:
     """Not there yet: let go of the operation and call again after so many seconds.
 
-    Bounded by the operation's deadline; `output` is handed to the next call.
+    Bounded by the deadlines of step and operation; `output` is handed to the next call. What a
+    local step has done so far is committed with it, so that others have their turn in between.
     """
 
     after_s: float
@@ -56,8 +57,8 @@ class Step(Protocol):
 class LocalStep(Step, Protocol):
     """Takes effect inside the transaction that also holds the fence and the journal."""
 
-    async def ensure(self, tx: AsyncConnection, target: Target) -> Output: ...
-    async def absent(self, tx: AsyncConnection, target: Target) -> Output: ...
+    async def ensure(self, tx: AsyncConnection, target: Target) -> Output | Later: ...
+    async def absent(self, tx: AsyncConnection, target: Target) -> Output | Later: ...
     async def observe(self, tx: AsyncConnection, target: Target) -> bool:
         """Whether the effect is there, now."""
         ...

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.naming import Mark, schema_name
 from controlplane.errors import SchemaConflict, Transient
+from controlplane.tenancy import slots
 from controlplane.tenancy.compile import compiled
 from controlplane.tenancy.ownership import find
 from controlplane.tenancy.scope import LEAVE, enter, send, tenant_scope
@@ -33,9 +34,9 @@ async def create(
     """Create role, schema, tables and seeds; returns the revision, `,`-joined sorted heads.
 
     Already there under our mark for the tenant: nothing is done and its revision returned.
-    Raises SchemaConflict where something else bears the name, and Transient where it appeared
-    during the attempt; the transaction is then to be rolled back. Afterwards the transaction's
-    path holds pg_catalog only and no tenant is set.
+    Raises SchemaConflict where something else bears the name, Transient where it appeared during
+    the attempt, and what slots.take() does; the transaction is then to be rolled back. Afterwards
+    its path holds pg_catalog only and no tenant is set.
     """
     holding = await find(conn, tenant_id)
     if holding.ours(mark):
@@ -46,6 +47,7 @@ async def create(
             "it was left as it is. Rename or remove it, then try again."
         )
     script = await asyncio.to_thread(compiled, template)
+    await slots.take(conn)
     body = script.render(schema=schema_name(tenant_id), tenant_id=tenant_id)
     await _send(conn, f"{_frame(tenant_id, mark, app_login)}{enter(tenant_id)};\n{body}{LEAVE}")
     return script.revision

@@ -1,4 +1,7 @@
-"""Remove what we created for a tenant inside PostgreSQL, and nothing else."""
+"""Remove what we created for a tenant inside PostgreSQL, and nothing else.
+
+A schema that needs more locks than one transaction should hold goes in several; see `drop`.
+"""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -11,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.naming import Mark, SchemaName, schema_name
 from controlplane.errors import SchemaConflict
+from controlplane.tenancy import contents, slots
+from controlplane.tenancy.contents import Piece, batches, going
 from controlplane.tenancy.ownership import find, owned
 from controlplane.tenancy.scope import send
 
@@ -27,54 +32,75 @@ WHERE n.nspname = :schema
                  'function', 'procedure')
 GROUP BY o.type, CASE WHEN o.type <> 'table' THEN o.identity END ORDER BY o.type DESC
 """)
-# A partition goes with its table even without CASCADE.
-_PARTITIONS_ELSEWHERE = text("""
-SELECT pg_describe_object(k.classid, k.objid, 0)
-FROM pg_namespace n
-JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid
-                AND d.classid = 'pg_class'::regclass
-JOIN pg_depend k ON k.refclassid = d.classid AND k.refobjid = d.objid AND k.deptype <> 'n'
-                AND k.classid = 'pg_class'::regclass
-JOIN pg_class c ON c.oid = k.objid AND c.relkind IN ('r', 'p', 'f')
-               AND c.relnamespace <> n.oid
-WHERE n.nspname = :schema
-""")
 _SCHEMA = SQL("DROP SCHEMA {} RESTRICT")
 # Everything the role was granted lies in its schema, so its going needs no DROP OWNED, which
 # only a member of the role could run.
 _ROLE = SQL("DROP ROLE {}")
 
 
-async def drop(conn: AsyncConnection, *, tenant_id: UUID, mark: Mark) -> None:
+async def drop(
+    conn: AsyncConnection, *, tenant_id: UUID, mark: Mark, budget: int = slots.AT_MOST
+) -> bool:
     """Drop the schema and the role that carry the mark's installation and tenant.
 
-    Absent is success; what carries another mark or none stays as it was. Raises SchemaConflict
-    where something outside depends on what is ours, in this database or another of the server;
-    the transaction is then to be rolled back.
+    Returns whether they are gone. If not, as much of the schema went as `budget` locks (or fewer,
+    on a small server) allow: commit, and call again, until they are. Absent is success; what
+    carries another mark or none stays as it was. Raises SchemaConflict where something outside
+    depends on what is ours, in this database or another of the server, before the first of
+    several transactions has dropped anything; this one is then to be rolled back. Raises what
+    slots.take() does.
     """
     holding = await find(conn, tenant_id)
     schema = schema_name(tenant_id)
     if owned(holding.schema, mark):
-        await _empty(conn, schema)
+        budget = min(budget, await slots.take(conn))
+        if not await _emptied(conn, schema, budget):
+            return False
         await _send(conn, f"The schema {schema}", _SCHEMA.format(Identifier(schema)).as_string())
     if owned(holding.role, mark):
         await _send(conn, f"The role {schema}", _ROLE.format(Identifier(schema)).as_string())
+    return True
 
 
-async def _empty(conn: AsyncConnection, schema: SchemaName) -> None:
-    """Drop what is in the schema, in as many rounds as one thing depends on another."""
-    known = {"schema": schema}
-    if elsewhere := (await conn.scalars(_PARTITIONS_ELSEWHERE, known)).all():
-        raise _conflict(f"The schema {schema}", elsewhere)
-    while drops := (await conn.scalars(_DROPS, known)).all():
-        await _send(conn, f"The schema {schema}", *drops)
+async def _emptied(conn: AsyncConnection, schema: SchemaName, budget: int) -> bool:
+    """Whether the schema is empty now; if not, a batch of what it held is gone."""
+    what = f"The schema {schema}"
+    if elsewhere := await contents.partitions_elsewhere(conn, schema):
+        raise _conflict(what, elsewhere)
+    if await contents.locks(conn, schema) > budget:
+        # At once, before anything is gone: a tenant is not to be left in halves.
+        if dependents := await contents.dependents(conn, schema):
+            raise _conflict(what, dependents)
+        await _lessen(conn, what, await contents.pieces(conn, schema), budget)
+        return False
+    # In as many rounds as one thing depends on another.
+    while drops := (await conn.scalars(_DROPS, {"schema": schema})).all():
+        if await _send(conn, what, *drops):
+            break
+    return True
 
 
-async def _send(conn: AsyncConnection, what: str, *drops: str) -> None:
-    """Raises SchemaConflict where not one of the statements could be carried out."""
+async def _lessen(conn: AsyncConnection, what: str, found: Sequence[Piece], budget: int) -> None:
+    """Drop the first batch of which anything can go."""
+    if strange := [f"{piece.kind} {piece.named}" for piece in found if not piece.known]:
+        raise _conflict(what, strange)
+    refusals: list[str] = []
+    for batch in batches(found, budget):
+        if await _refusal(conn, going(batch)) is None:
+            return
+        alone = [await _refusal(conn, going([piece])) for piece in batch]
+        if not all(alone):
+            return
+        refusals += filter(None, alone)
+    raise _conflict(what, refusals)
+
+
+async def _send(conn: AsyncConnection, what: str, *drops: str) -> bool:
+    """Whether all statements were carried out. Raises SchemaConflict where not one was."""
     refusals = [await _refusal(conn, statement) for statement in drops]
     if all(refusals):
         raise _conflict(what, [refusal for refusal in refusals if refusal])
+    return not any(refusals)
 
 
 async def _refusal(conn: AsyncConnection, statement: str) -> str | None:

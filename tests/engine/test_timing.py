@@ -72,17 +72,35 @@ async def test_a_transient_failure_moves_the_operation_on_in_time_and_gives_the_
     assert not await lab.drive_once()
 
 
-async def test_a_wait_does_not_outlast_the_deadline(lab):
+@pytest.mark.parametrize("sooner", ["the step's", "the operation's"])
+async def test_a_wait_outlasts_neither_the_deadline_of_its_step_nor_of_its_operation(lab, sooner):
     lab.steps = Failure("dns", "ensure", error=Transient("busy", retry_after=9000), times=1).wrap(
         lab.steps
     )
     operation = await lab.create("acme")
 
+    async def shorten(place):
+        if place == "step:dns:before-call" and sooner == "the operation's":
+            await lab.sql(
+                "UPDATE public.operations SET deadline_at = clock_timestamp() + interval '90 s'"
+                " WHERE finished_at IS NULL"
+            )
+
+    lab.failpoint = shorten
     await lab.drive_once(engine=patient(lab))
     row = await operation_row(lab, operation)
 
-    assert abs(row.due_in - row.left) < 1
+    if sooner == "the operation's":
+        assert abs(row.due_in - row.left) < 1
+    else:
+        (step,) = await lab.sql(
+            "SELECT extract(epoch FROM started_at - clock_timestamp()) + 180 AS left"
+            " FROM public.operation_steps WHERE operation_id = :id AND name = 'dns'",
+            id=operation.id,
+        )
+        assert abs(row.due_in - step.left) < 1
     assert row.left < 301
+    await lab.settle(operation)
 
 
 async def test_waiting_for_dns_does_not_lengthen_the_back_off_of_a_later_failure(lab):

@@ -157,7 +157,8 @@ def _after(operation: Any, planned: PlanStep, state: str, *, made: bool | None) 
         return False if state == "done" else made or None
     if planned.name != "schema":
         return made
-    if state == "done":
+    if state in {"done", "undo_started"}:
+        # An undo that was begun has not reached the schema itself, nor the role.
         return planned.action is Action.ENSURE
     return False if state == "undone" else made
 

@@ -15,7 +15,8 @@ from controlplane.domain.naming import Subdomain, schema_name
 from controlplane.errors import Permanent
 from controlplane.ports import DnsProvider
 from controlplane.provisioning import journal
-from controlplane.provisioning.step import OneWay, Output, Target
+from controlplane.provisioning.step import Later, OneWay, Output, Target
+from controlplane.provisioning.steps.schema import PAUSE_S
 from controlplane.store import tenants
 from controlplane.tenancy.drop import drop
 from controlplane.tenancy.ownership import find, owned
@@ -78,11 +79,13 @@ class OrphanSchema:
     async def ensure(self, _tx: AsyncConnection, _target: Target) -> Output:
         raise AssertionError("BUG: nobody makes an orphan")
 
-    async def absent(self, tx: AsyncConnection, target: Target) -> Output:
+    async def absent(self, tx: AsyncConnection, target: Target) -> Output | Later:
         tenant_id = target.tenant.id
         if target.params["schema"] and schema_is_orphan((await tenants.get(tx, tenant_id)).state):
-            await drop(tx, tenant_id=tenant_id, mark=target.mark)
+            gone = await drop(tx, tenant_id=tenant_id, mark=target.mark)
             await tenants.set_revision(tx, tenant_id, None)
+            if not gone:
+                return Later(PAUSE_S)
             await journal.unhold(tx, tenant_id, "schema", schema_name(tenant_id))
         return None
 

@@ -6,12 +6,15 @@ from typing import ClassVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.naming import schema_name
-from controlplane.provisioning.step import Output, Target
+from controlplane.provisioning.step import Later, Output, Target
 from controlplane.store import tenants
 from controlplane.tenancy.create import create
 from controlplane.tenancy.drop import drop
 from controlplane.tenancy.ownership import find
 from controlplane.tenancy.template import Template
+
+# Between two batches of a drop others have their turn, at the database and at the worker.
+PAUSE_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,10 @@ class Schema:
         await tenants.set_revision(tx, target.tenant.id, revision)
         return {"revision": revision}
 
-    async def absent(self, tx: AsyncConnection, target: Target) -> Output:
-        await drop(tx, tenant_id=target.tenant.id, mark=target.mark)
+    async def absent(self, tx: AsyncConnection, target: Target) -> Output | Later:
+        gone = await drop(tx, tenant_id=target.tenant.id, mark=target.mark)
         await tenants.set_revision(tx, target.tenant.id, None)
-        return None
+        return None if gone else Later(PAUSE_S)
 
     async def observe(self, tx: AsyncConnection, target: Target) -> bool:
         return (await find(tx, target.tenant.id)).ours(target.mark)

@@ -1,15 +1,18 @@
 """Only what carries our mark is ever destroyed."""
 
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
+from sqlalchemy.exc import OperationalError
 
 from controlplane.domain.naming import schema_name
 from controlplane.errors import SchemaConflict
 from controlplane.tenancy.drop import drop
+from controlplane.tenancy.slots import AT_MOST, AT_ONCE, take
 from tests.integration.tenancy.places import plain, tables
 from tests.integration.tenancy.templates import NOTES, application
 
@@ -121,3 +124,142 @@ async def test_what_others_built_upon_a_tenants_table_is_never_destroyed(place, 
         connection.execute(SQL("DROP SCHEMA {outside} CASCADE").format(**names))
     await _drop(place, tenant_id)
     assert place.names(tenant_id) == (False, False)
+
+
+# -- a schema that is larger than one transaction should drop -------------------------------------
+
+
+async def _dropped(place, tenant_id, budget):
+    """Drop in as many transactions as it takes; how many they were, and the locks of the one that
+    held the most."""
+    held = []
+    for _ in range(400):
+        async with place.owner() as conn:
+            gone = await drop(conn, tenant_id=tenant_id, mark=place.mark(tenant_id), budget=budget)
+            held.append((await conn.exec_driver_sql(LOCKS)).scalar_one())
+        if gone:
+            return len(held), max(held)
+    raise AssertionError("it does not end")
+
+
+# What a transaction holds anyway: itself, its savepoints, the catalogs, the slot.
+LOCKS = "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid()"
+BESIDES = 60
+TABLES = """
+DO $$
+BEGIN
+  FOR n IN 1..{tables} LOOP
+    EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY, user_id uuid NOT NULL REFERENCES users,'
+      ' next int, body text DEFAULT ''x'')', n);
+    EXECUTE format('CREATE INDEX ON t%s (user_id)', n);
+  END LOOP;
+  FOR n IN 1..{tables} LOOP
+    EXECUTE format('ALTER TABLE t%s ADD FOREIGN KEY (next) REFERENCES t%s', n, n % {tables} + 1);
+  END LOOP;
+END $$;
+CREATE TABLE days (id int, day int, PRIMARY KEY (id, day)) PARTITION BY LIST (day);
+CREATE TABLE monday PARTITION OF days FOR VALUES IN (1);
+CREATE TABLE tuesday PARTITION OF days FOR VALUES IN (2);
+CREATE TABLE visits (id int, day int, FOREIGN KEY (id, day) REFERENCES days);
+CREATE VIEW seen AS SELECT t1.id FROM t1 JOIN t2 USING (id);
+CREATE VIEW seen_again AS SELECT id FROM seen
+"""
+
+
+async def _large(place, template, tables):
+    tenant_id = await place.tenant(template)
+    with place.owned(tenant_id) as connection:
+        connection.execute(SQL(TABLES).format(tables=Literal(tables)))
+    return tenant_id
+
+
+async def test_a_large_tenant_goes_in_batches_none_of_which_holds_more_locks_than_its_budget(
+    place, template
+):
+    tenant_id, neighbour = await _large(place, template, 300), await place.tenant(template)
+    transactions, most = await _dropped(place, tenant_id, AT_MOST)
+    assert place.names(tenant_id) == (False, False)
+    assert place.names(neighbour) == (True, True)
+    assert 5 < transactions < 25
+    assert most <= AT_MOST + BESIDES
+
+
+async def test_the_locks_of_a_drop_that_keeps_to_no_budget_are_seen(place, template):
+    tenant_id = await _large(place, template, 80)
+    assert await _dropped(place, tenant_id, 100_000) > (1, AT_MOST + BESIDES)
+
+
+async def test_an_ordinary_tenant_goes_in_one_transaction(place, template):
+    transactions, most = await _dropped(place, await place.tenant(template), AT_MOST)
+    assert transactions == 1
+    assert most <= AT_MOST + BESIDES
+
+
+async def test_however_small_the_budget_everything_that_a_template_made_goes(place, tmp_path):
+    template = application(tmp_path, upgrade=f"{NOTES}\n{OF_EVERY_KIND}")
+    tenant_id, neighbour = [await place.tenant(template, rows=False) for _ in range(2)]
+    transactions, _ = await _dropped(place, tenant_id, 1)
+    assert transactions > 20
+    assert place.names(tenant_id) == (False, False)
+    assert place.names(neighbour) == (True, True)
+
+
+@pytest.mark.parametrize("build", FOREIGN)
+async def test_what_others_built_stops_a_drop_in_batches_before_anything_is_gone(
+    place, template, build
+):
+    tenant_id = await place.tenant(template)
+    names = {"outside": Identifier(f"outside_{uuid4().hex}")}
+    with place.superuser() as connection:
+        connection.execute(SQL("CREATE SCHEMA {outside}").format(**names))
+        names["schema"] = Identifier(schema_name(tenant_id))
+        connection.execute(SQL(build).format(**names))
+        before = tables(connection, schema_name(tenant_id))
+    with pytest.raises(SchemaConflict, match=f"{FOREIGN[build]}.*Remove that, then try again"):
+        await _dropped(place, tenant_id, 30)
+    with place.superuser() as connection:
+        assert tables(connection, schema_name(tenant_id)) == before
+        connection.execute(SQL("DROP SCHEMA {outside} CASCADE").format(**names))
+    await _dropped(place, tenant_id, 30)
+    assert place.names(tenant_id) == (False, False)
+
+
+async def test_a_kind_that_no_template_makes_stops_a_drop_in_batches_before_anything_is_gone(
+    place, template
+):
+    tenant_id = await place.tenant(template)
+    with place.owned(tenant_id) as connection:
+        connection.execute('CREATE COLLATION tidy FROM "C"')
+    with pytest.raises(SchemaConflict, match=r"collation .*tidy"):
+        await _dropped(place, tenant_id, 30)
+    with place.owned(tenant_id) as connection:
+        assert connection.execute("SELECT count(*) > 0 FROM users").fetchone() == (True,)
+        connection.execute("DROP COLLATION tidy")
+    await _dropped(place, tenant_id, 30)
+
+
+async def test_ddl_runs_in_a_few_transactions_at_once_and_others_wait_for_one_of_them(
+    place, template
+):
+    tenant_id = await place.tenant(template)
+    async with AsyncExitStack() as stack:
+        holders = [await stack.enter_async_context(place.owner()) for _ in range(AT_ONCE)]
+        for conn in holders:
+            assert await take(conn) == AT_MOST
+        async with place.owner() as late:
+            await late.exec_driver_sql("SET LOCAL lock_timeout = '50ms'")
+            with pytest.raises(OperationalError, match="lock timeout"):
+                await drop(late, tenant_id=tenant_id, mark=place.mark(tenant_id))
+            await late.rollback()
+        await holders[0].rollback()
+        await _drop(place, tenant_id)
+    assert place.names(tenant_id) == (False, False)
+
+
+async def test_a_transaction_takes_one_slot_only(place):
+    async with place.owner() as conn:
+        await take(conn)
+        held = (
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+        )
+        assert (await conn.exec_driver_sql(held)).scalar_one() == 1

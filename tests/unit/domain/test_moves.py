@@ -36,8 +36,13 @@ EVERY_JOURNAL = list(product(StepState, repeat=len(PLAN.steps)))
 FLAGS = list(product((False, True), repeat=2))
 
 
-def operation(state, steps=(StepState.PENDING,) * 4, *, cancel=False, overdue=False, error=None):
-    records = tuple(StepRecord(p.name, s) for p, s in zip(PLAN.steps, steps, strict=True))
+def operation(
+    state, steps=(StepState.PENDING,) * 4, *, cancel=False, overdue=False, late=(), error=None
+):
+    records = tuple(
+        StepRecord(p.name, s, overdue=p.name in late)
+        for p, s in zip(PLAN.steps, steps, strict=True)
+    )
     return Operation(
         id=UUID(int=1),
         tenant_id=UUID(int=2),
@@ -77,6 +82,39 @@ def test_a_cancel_or_the_deadline_turns_an_operation_round_before_its_pivot_and_
             assert move.code == ("cancelled" if cancel else "deadline_exceeded")
         else:
             assert isinstance(move, Perform | Finish)
+
+
+@pytest.mark.parametrize("state", [OperationState.PENDING, OperationState.RUNNING])
+@pytest.mark.parametrize("late", [step.name for step in PLAN.steps])
+def test_a_step_past_its_deadline_turns_an_operation_round_before_its_pivot_and_never_after(
+    state, late
+):
+    for steps in EVERY_JOURNAL:
+        move = moves.next_move(operation(state, steps, late=[late]))
+        on_time = moves.next_move(operation(state, steps))
+        at_it = isinstance(on_time, Perform) and PLAN.steps[on_time.ordinal].name == late
+        if at_it and steps[2] is not StepState.DONE:
+            assert isinstance(move, Unwind)
+            assert (move.code, move.step) == ("deadline_exceeded", late)
+            assert f"'{late}'" in move.detail
+        else:
+            assert move == on_time, "only the step that is next, and only before the pivot"
+
+
+def test_a_cancel_goes_before_a_deadline_and_the_operations_before_its_steps():
+    for cancel, overdue in FLAGS:
+        found = operation(
+            OperationState.RUNNING, cancel=cancel, overdue=overdue, late=[PLAN.steps[0].name]
+        )
+        move = moves.next_move(found)
+        assert move == (moves.CANCELLED if cancel else moves.OVERDUE) or not (cancel or overdue)
+
+
+def test_a_deadline_of_a_step_changes_nothing_on_the_way_back():
+    late = [step.name for step in PLAN.steps]
+    for steps in EVERY_JOURNAL:
+        found = operation(OperationState.UNWINDING, steps, late=late)
+        assert moves.next_move(found) == moves.next_move(operation(found.state, steps))
 
 
 def test_back_the_last_step_that_may_have_happened_is_undone_next():
@@ -146,6 +184,7 @@ def test_a_permanent_failure_turns_round_before_the_pivot_and_parks_after_it():
     after = moves.after_failure(tried(pivot=StepState.DONE), 3, permanent=True)
     assert isinstance(before, Unwind)
     assert "second" in before.detail
+    assert before.step == "second"
     assert after == Park()
 
 
