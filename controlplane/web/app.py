@@ -12,11 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from controlplane import __version__
 from controlplane.web import tenant
-<<<<<<< Updated upstream
-from controlplane.web.api import findings, lifecycle, operations, system, tenants
-=======
-from controlplane.web.api import holds, lifecycle, operations, system, tenants
->>>>>>> Stashed changes
+from controlplane.web.api import findings, holds, lifecycle, operations, system, tenants
 from controlplane.web.api.parameters import sound_parameters
 from controlplane.web.asgi import ASGIApp, templated
 from controlplane.web.auth import admins_only
@@ -37,11 +33,13 @@ admin_router = Router(
     path="/api/admin",
     guards=[admins_only, sound_parameters],
     security=BEARER,
-<<<<<<< Updated upstream
-    route_handlers=[tenants.router, lifecycle.router, operations.router, findings.router],
-=======
-    route_handlers=[tenants.router, lifecycle.router, holds.router, operations.router],
->>>>>>> Stashed changes
+    route_handlers=[
+        tenants.router,
+        lifecycle.router,
+        holds.router,
+        operations.router,
+        findings.router,
+    ],
 )
 
 
