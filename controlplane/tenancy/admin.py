@@ -2,10 +2,10 @@
 
 import hashlib
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -67,10 +67,9 @@ async def mint_setup_token(
     The token is returned and stored nowhere; the database holds its SHA-256.
     """
     token = secrets.token_urlsafe(32)
-    # The application's clock: a volatile function in UPDATE is refused by distributed servers.
-    now = datetime.now(UTC)
     table = secure_tokens.c
     async with tenant_scope(conn, tenant_id):
+        now = await _now(conn)
         await conn.execute(
             update(secure_tokens)
             .where(table.user_id == user_id, table.purpose == "setup")
@@ -92,6 +91,13 @@ async def mint_setup_token(
 async def revoke_sessions(conn: AsyncConnection, *, tenant_id: UUID) -> int:
     """End every session of the tenant; returns how many were live."""
     live = sessions.c.revoked_at.is_(None)
-    revoke = update(sessions).where(live).values(revoked_at=datetime.now(UTC))
     async with tenant_scope(conn, tenant_id):
+        revoke = update(sessions).where(live).values(revoked_at=await _now(conn))
         return (await conn.execute(revoke)).rowcount
+
+
+async def _now(conn: AsyncConnection) -> datetime:
+    """The database's clock, asked for before: distributed servers refuse a volatile function in
+    an UPDATE, and no two workers' clocks agree."""
+    now: datetime = (await conn.execute(select(func.clock_timestamp()))).scalar_one()
+    return now
