@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -32,6 +33,14 @@ async def sql(on: AsyncEngine | AsyncConnection, statement: str, **values: Any) 
             return await sql(conn, statement, **values)
     result = await on.execute(text(statement), values)
     return list(result.mappings()) if result.returns_rows else []
+
+
+async def opened(conn: AsyncConnection, owner: AsyncEngine) -> datetime:
+    """Begins the connection's transaction; a moment after what its now() says from then on."""
+    await sql(conn, "SELECT now()")
+    (clock,) = await sql(owner, "SELECT clock_timestamp() AS at")
+    at: datetime = clock["at"]
+    return at
 
 
 async def enter(owner: AsyncEngine, *, plan: Plan = PLAN, **columns: Any) -> UUID:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from controlplane.domain.operations import Operation, OperationState, StepRecord, StepState
-from tests.engine.journal.rows import HOUR_S, PLAN, claimed, enter, loaded_dice, rows, sql
+from tests.engine.journal.rows import HOUR_S, PLAN, claimed, enter, loaded_dice, opened, rows, sql
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
 
@@ -58,22 +58,21 @@ async def test_a_claim_tells_of_a_cancel_and_of_the_deadline(owner, flag, column
 async def test_a_claim_takes_the_lease_and_the_next_epoch(owner, state):
     operation = await enter(owner, state=f"'{state}'", epoch="3", attempt="4")
     async with owner.begin() as conn:
-        # The transaction is older than the claim.
-        (before,) = await sql(owner, "SELECT clock_timestamp() AS at FROM now()")
+        before = await opened(conn, owner)
         (found,) = await claimed(conn)
     row = (await rows(owner, operation)).operation
 
     assert found.state == row["state"] == ("running" if state == "pending" else state)
     assert (row["lease_owner"], row["epoch"], row["attempt"]) == ("me", 4, 5)
     assert found.epoch == 4
-    lasts = (row["lease_expires_at"] - before["at"]).total_seconds()
+    lasts = (row["lease_expires_at"] - before).total_seconds()
     assert HOUR_S <= lasts < 2 * HOUR_S
 
 
 @pytest.mark.parametrize("columns", [{"lease_expires_at": "clock_timestamp()"}, {}])
 async def test_what_falls_due_while_the_transaction_is_open_is_due(owner, columns):
     async with owner.begin() as conn:
-        await sql(conn, "SELECT now()")
+        await opened(conn, owner)
         operation = await enter(owner, run_at="clock_timestamp()", **columns)
         assert [o.id for o in await claimed(conn)] == [operation]
 
@@ -137,9 +136,9 @@ async def test_the_deadline_runs_from_the_first_claim_and_no_later_one(owner):
     first = await enter(owner, **hours)
     later = await enter(owner, state="'running'", **hours)
     async with owner.begin() as conn:
-        (begun,) = await sql(owner, "SELECT clock_timestamp() AS at FROM now()")
+        begun = await opened(conn, owner)
         found = await claimed(conn)
     fresh, old = [(await rows(owner, o)).operation for o in (first, later)]
     assert {o.id: o.overdue for o in found} == {first: False, later: True}
-    assert 2 * HOUR_S <= (fresh["deadline_at"] - begun["at"]).total_seconds() < 3 * HOUR_S
+    assert 2 * HOUR_S <= (fresh["deadline_at"] - begun).total_seconds() < 3 * HOUR_S
     assert (old["deadline_at"] - old["created_at"]).total_seconds() == 2 * HOUR_S

@@ -8,7 +8,7 @@ from psycopg import AsyncConnection as Session
 from controlplane.domain.operations import OperationState, StepState
 from controlplane.errors import LeaseLost
 from controlplane.provisioning import journal
-from tests.engine.journal.rows import loaded_dice, rows, sql
+from tests.engine.journal.rows import loaded_dice, opened, rows, sql
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
 
@@ -27,7 +27,7 @@ async def test_a_record_is_the_step_its_event_and_a_hint_in_one(owner, held):
     async with listening:
         await listening.execute("LISTEN controlplane_events")
         async with owner.begin() as conn:
-            (begun,) = await sql(owner, "SELECT clock_timestamp() AS at FROM now()")
+            begun = await opened(conn, owner)
             await journal.record(conn, after, SECOND, event="step_failed", error=told)
         heard = [n.payload async for n in listening.notifies(timeout=30, stop_after=1)]
 
@@ -37,7 +37,7 @@ async def test_a_record_is_the_step_its_event_and_a_hint_in_one(owner, held):
     assert [s for s in now.steps if s != step] == [before.steps[0], before.steps[PIVOT]]
     assert (step["state"], step["attempt"], step["undo_attempt"]) == ("started", 3, 0)
     assert (step["epoch"], step["output"], step["last_error"]) == (held.epoch, {"n": 1}, told)
-    assert step["started_at"] >= begun["at"]
+    assert step["started_at"] >= begun
     assert step["finished_at"] is None
     (event,) = now.events
     assert (event["seq"], event["epoch"], event["step"]) == (1, held.epoch, "second")
@@ -59,12 +59,12 @@ async def test_a_step_keeps_its_start_and_output_and_has_an_end_only_where_it_is
     first = held.with_step(SECOND, output={"n": 1})
     for state in (StepState.STARTED, StepState.DONE, StepState.UNDO_STARTED, StepState.UNDONE):
         async with owner.begin() as conn:
-            (begun,) = await sql(owner, "SELECT clock_timestamp() AS at FROM now()")
+            begun = await opened(conn, owner)
             await journal.record(conn, first.with_step(SECOND, state=state), SECOND, event="walked")
         first = first.with_step(SECOND, output=None)
         step = (await rows(owner, held.id)).steps[SECOND]
         starts.append(step["started_at"])
-        ends.append(step["finished_at"] is not None and step["finished_at"] >= begun["at"])
+        ends.append(step["finished_at"] is not None and step["finished_at"] >= begun)
         assert step["output"] == {"n": 1}
         assert step["last_error"] is None
     assert ends == [False, True, False, True]
@@ -113,12 +113,12 @@ async def test_an_end_gives_the_lease_back_and_keeps_an_error_that_was_told(owne
         owner, """UPDATE public.operations SET error = '{"a": 1}' WHERE id = :id""", id=held.id
     )
     async with owner.begin() as conn:
-        (begun,) = await sql(owner, "SELECT clock_timestamp() AS at FROM now()")
+        begun = await opened(conn, owner)
         ended = replace(held, state=OperationState.SUCCEEDED)
         await journal.turn(conn, ended, finished=True)
     now = await rows(owner, held.id)
     assert now.shows(state="succeeded", error={"a": 1}, lease_owner=None, lease_expires_at=None)
-    assert now.operation["finished_at"] >= begun["at"]
+    assert now.operation["finished_at"] >= begun
     assert now.events[0]["data"] == {}
 
 
@@ -133,11 +133,11 @@ async def _released(owner, operation, *, after_s):
     """Seconds until it is due again, per what the dice said."""
     async with owner.begin() as conn:
         drawn = await loaded_dice(conn)
-        (before,) = await sql(owner, "SELECT clock_timestamp() AS at FROM now()")
+        before = await opened(conn, owner)
         await journal.release(conn, operation, after_s=after_s)
     now = await rows(owner, operation.id)
     assert now.shows(lease_owner=None, lease_expires_at=None, attempt=0, epoch=operation.epoch)
-    wait = (now.operation["run_at"] - before["at"]).total_seconds()
+    wait = (now.operation["run_at"] - before).total_seconds()
     assert wait >= 0
     return wait, 1 + drawn / 4
 

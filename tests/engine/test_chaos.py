@@ -1,0 +1,29 @@
+"""A moment of what `make chaos` does for minutes: real processes, real deaths."""
+
+import json
+import subprocess
+import sys
+
+from tests.engine.mortals import ROOT
+
+# Its first faults: a worker is frozen, another killed.
+SEED = 6
+
+
+def test_a_moment_of_chaos_does_no_harm_and_says_so_in_one_line() -> None:
+    command = [sys.executable, "-m", "tests.engine.chaos", "--minutes", "0.05", "--tenants", "8"]
+    ended = subprocess.run(  # noqa: S603  ours
+        [*command, "--workers", "2", "--seed", str(SEED)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    told = json.loads(ended.stdout.splitlines()[-1])
+    assert set(told) == {
+        *("kills", "operations", "violations", "duplicate_mails", "drained_s", "seed"),
+    }
+    assert (told["violations"], told["duplicate_mails"], told["seed"]) == (0, 0, SEED)
+    assert told["kills"] >= 1
+    assert told["operations"] >= 8
