@@ -115,6 +115,35 @@ def test_a_tenant_goes_through_its_life_by_its_subdomain(cli: Cli) -> None:
     assert (again.code, "[invalid_state]" in again.err) == (1, True)
 
 
+def test_a_tenant_is_renamed_and_its_old_name_kept_until_it_is_given_free(cli: Cli) -> None:
+    tenant_id = create(cli, "bighead", "-o", "json").json["tenant_id"]
+    dry = cli("tenant", "rename", "bighead", "nip-alert", "--dry-run")
+    assert (dry.code, dry.out) == (0, "")
+    assert dry.err == f"Would rename 'bighead' ({tenant_id}), now active, to 'nip-alert'.\n"
+    renamed = cli("tenant", "rename", "bighead", "Nip-Alert", "-o", "json")
+    assert (renamed.code, renamed.json["kind"]) == (0, "rename")
+    assert "Renaming 'bighead' to 'nip-alert'" in renamed.err
+    assert cli("tenant", "show", "nip-alert", "-o", "json").json["id"] == tenant_id
+    same = cli("tenant", "rename", "nip-alert", "nip-alert")
+    assert (same.code, "[validation_failed, /subdomain]" in same.err) == (1, True)
+    assert cli("tenant", "rename", "nip-alert", "bighead", "--dry-run").code == 0
+
+    for options in ([], ["--dry-run"]):
+        refused = create(cli, "bighead", *options)
+        assert (refused.code, "[subdomain_quarantined]" in refused.err) == (1, True)
+    assert create(cli, "nip-alert", "--dry-run").code == 1
+    release = ("tenant", "release-name", "bighead")
+    assert cli(*release).code == 2
+    assert cli(*release, "--confirm", "nip-alert").code == 2
+    shown = cli(*release, "--dry-run", "-o", "json")
+    assert [(hold["why"], hold["tenant_id"]) for hold in shown.json] == [("released", tenant_id)]
+    assert f"Would give free 'bighead', held (released) for {tenant_id}" in shown.err
+    assert "Gave free 'bighead'" in cli(*release, "--confirm", "bighead").err
+    again = cli(*release, "--confirm", "bighead")
+    assert (again.code, again.err) == (0, "Nobody holds 'bighead'.\n")
+    assert create(cli, "bighead", "--dry-run").code == 0
+
+
 def test_a_purge_must_be_meant(cli: Cli) -> None:
     tenant_id = create(cli, "endframe", "-o", "json").json["tenant_id"]
     assert cli("tenant", "delete", "endframe", "--confirm", "endframe").code == 0
