@@ -169,6 +169,13 @@ class IdempotencyInFlight(Conflict):
 # -- a tenant that cannot be served now ---------------------------------------------------------
 
 
+class TenantMismatch(ControlPlaneError):
+    """The request speaks for another tenant than its host's."""
+
+    code = "tenant_mismatch"
+    status = 401
+
+
 class TenantSuspended(ControlPlaneError):
     """The tenant is suspended."""
 
@@ -192,6 +199,20 @@ class TenantSchemaMissing(TenantUnavailable):
     """The tenant's schema is missing."""
 
     code = "tenant_schema_missing"
+
+
+class TenantMigrating(TenantUnavailable):
+    """The tenant's schema is at a revision that is not served here."""
+
+    code = "tenant_migrating"
+    retry_after: int | None = 5
+
+
+class TenantBusy(TenantUnavailable):
+    """The tenant has as many transactions under way as it may."""
+
+    code = "tenant_busy"
+    retry_after: int | None = 1
 
 
 class MissingTenantContext(ControlPlaneError):

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import functools
 import random
 
 import anyio
@@ -11,7 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from controlplane.domain.tenants import Tenant
 from controlplane.errors import MissingTenantContext, TenantContextConflict, TenantSchemaMissing
-from controlplane.routing import Tenancy, tenant_scope
+from controlplane.routing import Tenancy, settled, tenant_scope
 from controlplane.routing.connections import borrowed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
@@ -21,6 +22,12 @@ SEEN = (
     "SELECT current_setting('search_path'), current_setting('role'),"
     " coalesce(current_setting('app.current_tenant_id', true), '')"
 )
+
+
+@pytest.fixture(params=[True, False], ids=["pipelined", "plain"])
+def tenancy_on(request):
+    """Makes a Tenancy of either form: they keep the same promises."""
+    return functools.partial(Tenancy, pipelined=request.param)
 
 
 async def _state_at_checkout(pool):
@@ -44,9 +51,11 @@ def _named(query, *schemas):
     return sql.SQL(query).format(*map(sql.Identifier, schemas))
 
 
-async def test_the_path_is_exactly_the_tenants_schema_and_the_role_is_the_tenants(pool, world):
+async def test_the_path_is_exactly_the_tenants_schema_and_the_role_is_the_tenants(
+    pool, world, tenancy_on
+):
     for tenant in (world.acme, world.globex):
-        async with Tenancy(pool).transaction(tenant) as conn:
+        async with tenancy_on(pool).transaction(tenant) as conn:
             assert await (await conn.execute("SHOW search_path")).fetchone() == (
                 f"{tenant.schema}, pg_temp",
             )
@@ -58,16 +67,16 @@ async def test_the_path_is_exactly_the_tenants_schema_and_the_role_is_the_tenant
         assert await _state_at_checkout(pool) == DEFAULTS
 
 
-async def test_a_transaction_is_committed_at_its_end(pool, world):
-    async with Tenancy(pool).transaction(world.acme) as conn:
+async def test_a_transaction_is_committed_at_its_end(pool, world, tenancy_on):
+    async with tenancy_on(pool).transaction(world.acme) as conn:
         await conn.execute("INSERT INTO notes VALUES (%s, %s)", [2, "two"])
     assert world.notes(world.acme) == ["acme", "two"]
     assert world.notes(world.globex) == ["globex"]
 
 
-async def test_an_exception_rolls_back(pool, world):
+async def test_an_exception_rolls_back(pool, world, tenancy_on):
     async def work():
-        async with Tenancy(pool).transaction(world.acme) as conn:
+        async with tenancy_on(pool).transaction(world.acme) as conn:
             await conn.execute("DELETE FROM notes")
             raise RuntimeError("boom")
 
@@ -79,11 +88,13 @@ async def test_an_exception_rolls_back(pool, world):
     assert await _backend(pool) == before
 
 
-async def test_the_prelude_is_one_message_and_so_is_the_end(pool, world, tmp_path):
+async def test_without_a_pipeline_the_prelude_is_one_message_and_so_is_the_end(
+    pool, world, tmp_path
+):
     with (tmp_path / "trace").open("w+b") as trace:
         async with pool.connection() as conn:
             conn.pgconn.trace(trace.fileno())
-        async with Tenancy(pool).transaction(world.acme) as conn:
+        async with Tenancy(pool).transaction(world.acme, pipelined=False) as conn:
             await conn.execute("SELECT body FROM notes WHERE id = %s", [1])
         async with pool.connection() as conn:
             conn.pgconn.untrace()
@@ -93,8 +104,8 @@ async def test_the_prelude_is_one_message_and_so_is_the_end(pool, world, tmp_pat
     assert messages == [b"Query", b"Parse", b"Bind", b"Describe", b"Execute", b"Sync", b"Query"]
 
 
-async def test_an_error_inside_a_savepoint_undoes_the_savepoint_alone(pool, world):
-    async with Tenancy(pool).transaction(world.acme) as conn:
+async def test_an_error_inside_a_savepoint_undoes_the_savepoint_alone(pool, world, tenancy_on):
+    async with tenancy_on(pool).transaction(world.acme) as conn:
         await conn.execute("INSERT INTO notes VALUES (2, 'kept')")
         with pytest.raises(psycopg.errors.UniqueViolation):
             async with conn.transaction():
@@ -104,12 +115,12 @@ async def test_an_error_inside_a_savepoint_undoes_the_savepoint_alone(pool, worl
     assert world.notes(world.acme) == ["acme", "kept"]
 
 
-async def test_a_swallowed_error_is_no_silent_rollback(pool, world):
+async def test_a_swallowed_error_is_no_silent_rollback(pool, world, tenancy_on):
     async def work():
-        async with Tenancy(pool).transaction(world.acme) as conn:
+        async with tenancy_on(pool).transaction(world.acme) as conn:
             await conn.execute("INSERT INTO notes VALUES (2, 'lost')")
             with pytest.raises(psycopg.errors.UniqueViolation):
-                await conn.execute("INSERT INTO notes VALUES (1, 'taken')")
+                await settled(await conn.execute("INSERT INTO notes VALUES (1, 'taken')"))
 
     with pytest.raises(psycopg.ProgrammingError, match="INERROR"):
         await work()
@@ -117,46 +128,61 @@ async def test_a_swallowed_error_is_no_silent_rollback(pool, world):
     assert await _state_at_checkout(pool) == DEFAULTS
 
 
-async def test_a_constraint_that_fails_at_commit_is_raised(pool, world):
+async def test_a_constraint_that_fails_at_commit_is_raised(pool, world, tenancy_on):
     world.do(
         "ALTER TABLE {tenant}.notes ADD UNIQUE (body) DEFERRABLE INITIALLY DEFERRED",
         tenant=world.acme.schema,
     )
     with pytest.raises(psycopg.errors.UniqueViolation):
-        async with Tenancy(pool).transaction(world.acme) as conn:
+        async with tenancy_on(pool).transaction(world.acme) as conn:
             await conn.execute("INSERT INTO notes VALUES (2, 'acme')")
     assert world.notes(world.acme) == ["acme"]
     assert await _state_at_checkout(pool) == DEFAULTS
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])
-async def test_what_follows_an_end_inside_the_scope_sees_no_tenant(pool, world, end):
-    async def work():
-        async with Tenancy(pool).transaction(world.acme) as conn:
+async def test_a_transaction_cannot_be_ended_by_its_connection(pool, world, end, tenancy_on):
+    async with tenancy_on(pool).transaction(world.acme) as conn:
+        await conn.execute("INSERT INTO notes VALUES (2, 'kept')")
+        with pytest.raises(psycopg.ProgrammingError, match="forbidden"):
             await getattr(conn, end)()
-            with pytest.raises(psycopg.errors.UndefinedTable):
-                await conn.execute("SELECT body FROM notes")
+        assert await _bodies(conn) == ["acme", "kept"]
+    assert world.notes(world.acme) == ["acme", "kept"]
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+async def test_what_follows_an_end_inside_the_scope_sees_no_tenant(pool, world, end, tenancy_on):
+    async def ended():
+        async with tenancy_on(pool).transaction(world.acme) as conn:
+            await conn.execute(end)
+
+    async def followed():
+        async with tenancy_on(pool).transaction(world.acme) as conn:
+            await conn.execute(end)
+            await _bodies(conn)
 
     with pytest.raises(psycopg.ProgrammingError, match="IDLE"):
-        await work()
+        await ended()
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        await followed()
     assert await _state_at_checkout(pool) == DEFAULTS
 
 
-async def test_set_without_local_does_not_outlive_the_transaction(pool, world):
-    async with Tenancy(pool).transaction(world.acme) as conn:
+async def test_set_without_local_does_not_outlive_the_transaction(pool, world, tenancy_on):
+    async with tenancy_on(pool).transaction(world.acme) as conn:
         await conn.execute(_named("SET search_path TO {}", world.acme.schema))
         await conn.execute(_named("SET ROLE {}", world.acme.schema))
         await conn.execute("SET app.current_tenant_id TO 'kept'")
     assert await _state_at_checkout(pool) == DEFAULTS
 
 
-async def test_a_temporary_table_does_not_shadow_a_tenants_table(pool, world):
-    async with Tenancy(pool).transaction(world.acme) as conn:
+async def test_a_temporary_table_does_not_shadow_a_tenants_table(pool, world, tenancy_on):
+    async with tenancy_on(pool).transaction(world.acme) as conn:
         await conn.execute("CREATE TEMP TABLE notes ON COMMIT DROP AS SELECT 1 id, 'fake' body")
         assert await _bodies(conn) == ["acme"]
 
 
-async def test_another_tenants_schema_is_out_of_reach(pool, world):
+async def test_another_tenants_schema_is_out_of_reach(pool, world, tenancy_on):
     acme, globex = world.acme.schema, world.globex.schema
     for statement in (
         _named("SELECT * FROM {}.notes", globex),
@@ -168,13 +194,13 @@ async def test_another_tenants_schema_is_out_of_reach(pool, world):
         _named("SELECT * FROM public.tenant_registry"),
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            async with Tenancy(pool).transaction(world.acme) as conn:
+            async with tenancy_on(pool).transaction(world.acme) as conn:
                 await conn.execute(statement)
     assert world.notes(world.globex) == ["globex"]
 
 
-async def test_a_forgotten_scope_fails_closed(pool, world):
-    async with Tenancy(pool).transaction(world.acme):
+async def test_a_forgotten_scope_fails_closed(pool, world, tenancy_on):
+    async with tenancy_on(pool).transaction(world.acme):
         pass
     with pytest.raises(psycopg.errors.UndefinedTable):
         async with pool.connection() as conn:
@@ -184,29 +210,29 @@ async def test_a_forgotten_scope_fails_closed(pool, world):
             await conn.execute(_named("SELECT * FROM {}.notes", world.acme.schema))
 
 
-async def test_without_a_tenant_there_is_no_transaction(pool):
+async def test_without_a_tenant_there_is_no_transaction(pool, tenancy_on):
     with pytest.raises(MissingTenantContext):
-        async with Tenancy(pool).transaction():
+        async with tenancy_on(pool).transaction():
             pytest.fail("entered")
     assert pool.get_stats().get("requests_num", 0) == 0
 
 
-async def test_the_current_tenant_is_the_default_and_no_other_is_let_in(pool, world):
+async def test_the_current_tenant_is_the_default_and_no_other_is_let_in(pool, world, tenancy_on):
     with tenant_scope(world.acme):
-        async with Tenancy(pool).transaction() as conn:
+        async with tenancy_on(pool).transaction() as conn:
             assert await _bodies(conn) == ["acme"]
-        async with Tenancy(pool).transaction(world.acme) as conn:
+        async with tenancy_on(pool).transaction(world.acme) as conn:
             assert await _bodies(conn) == ["acme"]
         with pytest.raises(TenantContextConflict):
-            async with Tenancy(pool).transaction(world.globex):
+            async with tenancy_on(pool).transaction(world.globex):
                 pytest.fail("entered")
 
 
-async def test_an_id_is_enough_whatever_the_tenants_state(pool, world):
+async def test_an_id_is_enough_whatever_the_tenants_state(pool, world, tenancy_on):
     class Provisioned:
         id = world.globex.id
 
-    async with Tenancy(pool).transaction(Provisioned()) as conn:
+    async with tenancy_on(pool).transaction(Provisioned()) as conn:
         assert await _bodies(conn) == ["globex"]
     assert "id" in Tenant.__dataclass_fields__
 
@@ -221,16 +247,21 @@ MISSING = {
 
 @pytest.mark.parametrize("gone", MISSING)
 async def test_a_tenant_without_its_schema_or_role_is_missing_and_reads_nobodys_rows(
-    pool, world, gone
+    pool, world, gone, tenancy_on
 ):
     world.do("CREATE TABLE public.notes AS SELECT 1 AS id, 'decoy' AS body")
     world.do("GRANT USAGE ON SCHEMA public TO PUBLIC; GRANT SELECT ON public.notes TO PUBLIC")
     world.do(MISSING[gone], tenant=world.acme.schema, login=world.login)
+
+    async def read():
+        async with tenancy_on(pool).transaction(world.acme) as conn:
+            await _bodies(conn)
+            pytest.fail("read")
+
     with pytest.raises(TenantSchemaMissing, match=world.acme.schema):
-        async with Tenancy(pool).transaction(world.acme):
-            pytest.fail("entered")
+        await read()
     assert await _state_at_checkout(pool) == DEFAULTS
-    async with Tenancy(pool).transaction(world.globex) as conn:
+    async with tenancy_on(pool).transaction(world.globex) as conn:
         assert await _bodies(conn) == ["globex"]
 
 
@@ -245,9 +276,9 @@ async def _sleeps(world, task):
             _still_running(task)
 
 
-async def test_a_cancelled_task_rolls_back_and_leaves_a_clean_connection(pool, world):
+async def test_a_cancelled_task_rolls_back_and_leaves_a_clean_connection(pool, world, tenancy_on):
     async def work():
-        async with Tenancy(pool).transaction(world.acme) as conn:
+        async with tenancy_on(pool).transaction(world.acme) as conn:
             await conn.execute("DELETE FROM notes")
             await conn.execute("SELECT pg_sleep(600)")
 
@@ -260,11 +291,11 @@ async def test_a_cancelled_task_rolls_back_and_leaves_a_clean_connection(pool, w
     assert world.notes(world.acme) == ["acme"]
 
 
-async def test_a_cancellation_that_goes_on_closes_the_connection(pool, world):
+async def test_a_cancellation_that_goes_on_closes_the_connection(pool, world, tenancy_on):
     async def work():
         with anyio.CancelScope() as scope:
             scopes.append(scope)
-            async with Tenancy(pool).transaction(world.acme) as conn:
+            async with tenancy_on(pool).transaction(world.acme) as conn:
                 await conn.execute("DELETE FROM notes")
                 await conn.execute("SELECT pg_sleep(600)")
 
@@ -277,15 +308,16 @@ async def test_a_cancellation_that_goes_on_closes_the_connection(pool, world):
     assert world.notes(world.acme) == ["acme"]
 
 
-async def test_a_cancelled_prelude_leaves_a_clean_connection(pool, world):
+async def test_a_cancelled_prelude_leaves_a_clean_connection(pool, world, tenancy_on):
     await pool.wait()
     async with await psycopg.AsyncConnection.connect(world.admin) as blocker:
         # What the prelude asks for at the first visit to a schema.
         await blocker.execute("LOCK TABLE pg_catalog.pg_namespace IN ACCESS EXCLUSIVE MODE")
 
         async def work():
-            async with Tenancy(pool).transaction(world.acme):
-                pytest.fail("entered")
+            async with tenancy_on(pool).transaction(world.acme) as conn:
+                await _bodies(conn)
+                pytest.fail("read")
 
         task = asyncio.create_task(work())
         await _locked(blocker, task)
@@ -308,23 +340,23 @@ def _still_running(task):
         pytest.fail(f"ended: {task}")
 
 
-async def test_a_lost_connection_raises_its_own_error_and_is_replaced(pool, world):
+async def test_a_lost_connection_raises_its_own_error_and_is_replaced(pool, world, tenancy_on):
     async def work():
-        async with Tenancy(pool).transaction(world.acme) as conn:
+        async with tenancy_on(pool).transaction(world.acme) as conn:
             await conn.execute("DELETE FROM notes")
             world.disconnect()
             await conn.execute("SELECT 1")
 
-    with pytest.raises(psycopg.errors.AdminShutdown):
+    with pytest.raises(psycopg.OperationalError, match="terminat"):
         await work()
     assert world.notes(world.acme) == ["acme"]
-    async with Tenancy(pool).transaction(world.acme) as conn:
+    async with tenancy_on(pool).transaction(world.acme) as conn:
         assert await _bodies(conn) == ["acme"]
 
 
-async def test_a_connection_lost_unnoticed_does_not_hide_the_error(pool, world):
+async def test_a_connection_lost_unnoticed_does_not_hide_the_error(pool, world, tenancy_on):
     async def work():
-        async with Tenancy(pool).transaction(world.acme) as conn:
+        async with tenancy_on(pool).transaction(world.acme) as conn:
             await conn.execute("DELETE FROM notes")
             world.disconnect()
             raise RuntimeError("boom")
@@ -348,7 +380,7 @@ class _Careless:
 
 async def test_a_connection_in_the_midst_of_a_copy_is_closed_not_lent_again(world):
     async def work():
-        async with Tenancy(_Careless(conn)).transaction(world.acme):
+        async with Tenancy(_Careless(conn), pipelined=False).transaction(world.acme):
             copying = conn.cursor().copy("COPY notes TO STDOUT")
             await copying.__aenter__()
             raise RuntimeError("boom")
@@ -367,12 +399,12 @@ async def test_a_connection_left_in_a_transaction_is_closed_not_lent_again(world
 
 
 @pytest.mark.parametrize("autocommit", [True, False])
-async def test_a_connection_goes_back_in_the_mode_in_which_it_came(world, autocommit):
+async def test_a_connection_goes_back_in_the_mode_in_which_it_came(world, autocommit, tenancy_on):
     options = {"autocommit": autocommit, "prepare_threshold": 3}
     async with AsyncConnectionPool(
         world.app, kwargs=options, min_size=1, max_size=1, open=False
     ) as pool:
-        async with Tenancy(pool).transaction(world.acme) as conn:
+        async with tenancy_on(pool).transaction(world.acme) as conn:
             assert conn.prepare_threshold is None
         async with pool.connection() as conn:
             assert (conn.autocommit, conn.prepare_threshold) == (autocommit, 3)
@@ -405,13 +437,15 @@ async def _one_request(tenancy, tenant, what, number):
 
 
 @pytest.mark.parametrize("size", [1, 3])
-async def test_thousands_of_requests_of_two_tenants_never_see_each_others_rows(world, size):
+async def test_thousands_of_requests_of_two_tenants_never_see_each_others_rows(
+    world, size, tenancy_on
+):
     ways = ["plain", "plain", "savepoint", "error", "sql error", "cancel"]
     draw = random.Random(20)  # noqa: S311  the same mixture every time
     counts = dict.fromkeys(ways, 0)
 
     async def client(pool, first):
-        tenancy = Tenancy(pool)
+        tenancy = tenancy_on(pool)
         for number in range(200):
             tenant = (world.acme, world.globex)[(first + number) % 2]
             what = draw.choice(ways)

@@ -1,0 +1,333 @@
+"""What is particular to the pipelined form: when things travel, and where errors come up."""
+
+import asyncio
+import re
+
+import psycopg
+import pytest
+from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from controlplane.errors import TenantSchemaMissing
+from controlplane.routing import Tenancy, settled
+
+pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
+
+SEEN = (
+    "SELECT current_setting('search_path'), current_user,"
+    " coalesce(current_setting('app.current_tenant_id', true), '')"
+)
+
+
+@pytest.fixture
+async def clean(pool, world):
+    """Afterwards the pool's only connection is as it was at first."""
+    yield
+    async with pool.connection() as conn:
+        assert conn.info.transaction_status == TransactionStatus.IDLE
+        assert conn.info.pipeline_status == PipelineStatus.OFF
+        assert conn.cursor_factory is psycopg.AsyncCursor
+        assert await (await conn.execute(SEEN)).fetchone() == ('"$user", public', world.login, "")
+
+
+pytestmark.append(pytest.mark.usefixtures("clean"))
+
+
+async def _traced(pool, file, work):
+    """The messages of `work` as a list of 'F' and 'B' (to and from the server), a run at a time."""
+    with file.open("w+b") as trace:
+        async with pool.connection() as conn:
+            conn.pgconn.trace(trace.fileno())
+        await work()
+        async with pool.connection() as conn:
+            conn.pgconn.untrace()
+        trace.seek(0)
+        lines = [line.decode().split("\t") for line in trace]
+    turns = re.sub(r"(.)\1*", r"\1", "".join(line[1] for line in lines))
+    return turns.count("FB"), lines
+
+
+async def test_an_ordinary_block_takes_two_round_trips(pool, world, tmp_path):
+    async def work():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            cursor = await conn.execute("SELECT body FROM notes WHERE id = %s", [1])
+            ((body,),) = await cursor.fetchall()
+            await conn.execute("INSERT INTO notes VALUES (%s, %s)", [2, f"after {body}"])
+
+    trips, lines = await _traced(pool, tmp_path / "trace", work)
+    assert trips == 2
+    assert [line[3].split()[0] for line in lines].count("Sync") == 1
+    assert world.notes(world.acme) == ["acme", "after acme"]
+
+
+async def test_a_batch_takes_one_round_trip(pool, world, tmp_path):
+    answers = []
+
+    async def work():
+        answers.extend(
+            await Tenancy(pool).run(
+                [
+                    ("SELECT id, body FROM notes", None),
+                    ("INSERT INTO notes VALUES (%s, %s)", [2, "two"]),
+                    ("UPDATE notes SET body = body || '!' RETURNING id", None),
+                    ("DELETE FROM notes WHERE id > %s", [9]),
+                ],
+                tenant=world.acme,
+            )
+        )
+
+    trips, _ = await _traced(pool, tmp_path / "trace", work)
+    assert trips == 1
+    assert [(sorted(answer.rows), answer.count) for answer in answers] == [
+        ([(1, "acme")], 1),
+        ([], 1),
+        ([(1,), (2,)], 2),
+        ([], 0),
+    ]
+    assert world.notes(world.globex) == ["globex"]
+
+
+async def test_a_batch_is_done_whole_or_not_at_all(pool, world):
+    statements = [("INSERT INTO notes VALUES (2, 'lost')", None), ("SELECT 1 / 0", None)]
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        await Tenancy(pool).run(statements, tenant=world.acme)
+    assert world.notes(world.acme) == ["acme"]
+
+
+@pytest.mark.parametrize("gone", ["schema", "role"])
+async def test_without_a_schema_the_first_query_is_not_run_at_all(pool, world, gone):
+    """A statement that works in any schema shows that it was never run."""
+    world.do("CREATE SEQUENCE public.witness; GRANT USAGE ON SCHEMA public TO PUBLIC")
+    world.do("GRANT ALL ON SEQUENCE public.witness TO PUBLIC")
+    world.do(
+        {"schema": "DROP SCHEMA {tenant} CASCADE", "role": "REVOKE {tenant} FROM {login}"}[gone],
+        tenant=world.acme.schema,
+        login=world.login,
+    )
+
+    async def touch():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            await conn.execute("SELECT nextval('public.witness')")
+
+    with pytest.raises(TenantSchemaMissing, match=world.acme.schema):
+        await touch()
+    assert world.do("SELECT is_called FROM public.witness") == [(False,)]
+
+
+async def test_a_missing_schema_that_is_swallowed_opens_nothing(pool, world):
+    world.do("DROP SCHEMA {tenant} CASCADE", tenant=world.acme.schema)
+    refused: list[object] = []
+
+    async def stubborn():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            for _ in range(3):
+                try:
+                    refused.append(await (await conn.execute("SELECT 1")).fetchall())
+                except (TenantSchemaMissing, psycopg.Error) as error:
+                    refused.append(type(error))
+            with pytest.raises(psycopg.Error):
+                async with conn.transaction():
+                    pytest.fail("entered")
+
+    with pytest.raises(psycopg.ProgrammingError, match="cannot be committed"):
+        await stubborn()
+    assert refused[0] is TenantSchemaMissing
+    assert all(isinstance(one, type) and issubclass(one, psycopg.Error) for one in refused[1:])
+
+
+async def test_an_error_is_raised_where_an_answer_is_asked_for(pool, world):
+    async with Tenancy(pool).transaction(world.globex) as conn:
+        await conn.execute("SELECT 1")
+
+    async def at_the_end():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            await conn.execute("INSERT INTO notes VALUES (1, 'taken')")
+            reached.append("the end")
+
+    async def at_the_next_fetch():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            await conn.execute("INSERT INTO notes VALUES (1, 'taken')")
+            cursor = await conn.execute("SELECT body FROM notes")
+            reached.append("the fetch")
+            await cursor.fetchall()
+            pytest.fail("fetched")
+
+    reached: list[str] = []
+    for work in (at_the_end, at_the_next_fetch):
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            await work()
+    assert reached == ["the end", "the fetch"]
+    assert world.notes(world.acme) == ["acme"]
+
+
+async def test_a_savepoint_keeps_an_error_that_nobody_waited_for(pool, world):
+    async with Tenancy(pool).transaction(world.acme) as conn:
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            async with conn.transaction():
+                await conn.execute("INSERT INTO notes VALUES (1, 'taken')")
+        assert await (await conn.execute(SEEN)).fetchone() == (
+            f"{world.acme.schema}, pg_temp",
+            world.acme.schema,
+            str(world.acme.id),
+        )
+        async with conn.transaction(), conn.transaction(force_rollback=True):
+            await conn.execute("DELETE FROM notes")
+        await conn.execute("INSERT INTO notes VALUES (2, 'kept')")
+    assert world.notes(world.acme) == ["acme", "kept"]
+
+
+async def test_what_is_not_known_yet_is_not_guessed(pool, world):
+    async with Tenancy(pool).transaction(world.acme) as conn:
+        cursor = await conn.execute("UPDATE notes SET body = 'x' WHERE id = 99")
+        for name in ("rowcount", "description", "statusmessage"):
+            with pytest.raises(psycopg.InterfaceError, match="settled"):
+                getattr(cursor, name)
+        assert (await settled(cursor)).rowcount == 0
+        assert (cursor.description, cursor.statusmessage) == (None, "UPDATE 0")
+        row = await (await conn.execute("UPDATE notes SET body = 'x' RETURNING id")).fetchone()
+        assert row == (1,)
+
+
+async def test_cursors_of_every_kind_work(pool, world):
+    async with Tenancy(pool).transaction(world.acme) as conn:
+        cursor = conn.cursor(row_factory=dict_row)
+        await cursor.executemany("INSERT INTO notes VALUES (%s, %s)", [(2, "b"), (3, "c")])
+        assert (await settled(cursor)).rowcount == 2
+        await cursor.executemany(
+            "INSERT INTO notes VALUES (%s, %s) RETURNING id", [(4, "d"), (5, "e")], returning=True
+        )
+        assert [await result.fetchall() async for result in cursor.results()] == [
+            [{"id": 4}],
+            [{"id": 5}],
+        ]
+        await cursor.execute("SELECT id FROM notes ORDER BY id")
+        assert [row["id"] async for row in cursor] == [1, 2, 3, 4, 5]
+        single = await conn.execute("SELECT 1")
+        assert [await result.fetchone() async for result in single.results()] == [(1,)]
+
+
+async def test_more_answers_than_fit_into_the_sockets_are_all_there(pool, world):
+    async with Tenancy(pool).transaction(world.acme) as conn:
+        cursors = [
+            await conn.execute("SELECT repeat('x', %s), %s::text", [100_000, "y" * 10_000])
+            for _ in range(300)
+        ]
+        lengths = {len(row[0]) for cursor in cursors for row in await cursor.fetchall()}
+    assert lengths == {100_000}
+
+
+async def _copy(conn):
+    async with conn.cursor().copy("COPY notes TO STDOUT") as copy:
+        return [row async for row in copy.rows()]
+
+
+async def _server_side(conn):
+    async with conn.cursor("named") as cursor:
+        await cursor.execute("SELECT body FROM notes")
+        return await cursor.fetchall()
+
+
+async def _stream(conn):
+    return [row async for row in conn.cursor().stream("SELECT body FROM notes")]
+
+
+async def _several(conn):
+    cursor = await conn.execute("SELECT 1; SELECT 2")
+    return await cursor.fetchall()
+
+
+@pytest.mark.parametrize("work", [_copy, _server_side, _stream, _several])
+async def test_what_no_pipeline_can_do_is_refused_there_and_works_without(pool, world, work):
+    async def refused():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            await conn.execute("DELETE FROM notes")
+            await work(conn)
+
+    with pytest.raises((psycopg.NotSupportedError, psycopg.ProgrammingError)):
+        await refused()
+    assert world.notes(world.acme) == ["acme"]
+    async with Tenancy(pool).transaction(world.acme, pipelined=False) as conn:
+        assert len(await work(conn)) == 1
+
+
+async def test_a_copy_by_execute_costs_the_connection_at_most(pool, world):
+    async def work():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            await conn.execute("DELETE FROM notes")
+            await conn.execute("COPY notes FROM STDIN")
+
+    with pytest.raises(psycopg.Error):
+        await work()
+    assert world.notes(world.acme) == ["acme"]
+
+
+async def _locked(world, task):
+    """Until somebody waits for a lock."""
+    while not world.do("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+        if task.done():
+            pytest.fail(f"ended: {task}")
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("end", ["cancelled", "timed out"])
+async def test_a_wait_in_the_midst_of_a_pipeline_ends_in_a_clean_connection(pool, world, end):
+    async def work():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            if end == "timed out":
+                await conn.execute("SET LOCAL lock_timeout TO '50ms'")
+            await conn.execute("INSERT INTO notes VALUES (2, 'lost')")
+            await conn.execute("UPDATE notes SET body = 'lost' WHERE id = 1")
+            await conn.execute("INSERT INTO notes VALUES (3, 'lost')")
+
+    async with await psycopg.AsyncConnection.connect(world.admin) as blocker:
+        await blocker.execute(f"LOCK TABLE {world.acme.schema}.notes IN EXCLUSIVE MODE")
+        task = asyncio.create_task(work())
+        if end == "cancelled":
+            await _locked(world, task)
+            task.cancel()
+        with pytest.raises((asyncio.CancelledError, psycopg.errors.LockNotAvailable)):
+            await task
+    assert world.notes(world.acme) == ["acme"]
+
+
+async def test_statements_that_were_never_waited_for_are_undone_with_the_rest(pool, world):
+    async def work():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            for number in range(2, 200):
+                await conn.execute("INSERT INTO notes VALUES (%s, 'lost')", [number])
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        await work()
+    assert world.notes(world.acme) == ["acme"]
+
+
+async def test_a_first_statement_that_fails_leaves_the_body_its_own_error(pool, world):
+    async def work():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            await conn.execute("SELECT nonsense")
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        await work()
+
+
+async def test_the_tables_seen_by_one_connection_are_bounded(world):
+    async with AsyncConnectionPool(world.app, min_size=1, max_size=1, open=False) as own:
+        tenancy = Tenancy(own, tenants_per_connection=2)
+        pids: list[tuple[int]] = []
+        for tenant in (world.acme, world.acme, world.globex, world.acme):
+            async with tenancy.transaction(tenant) as conn:
+                pids += await (await conn.execute("SELECT pg_backend_pid()")).fetchall()
+    assert pids[0] == pids[1] == pids[2] != pids[3]
+
+
+async def test_a_class_of_cursors_that_the_app_chose_stays_in_use(world):
+    options = {"cursor_factory": psycopg.AsyncRawCursor}
+    async with AsyncConnectionPool(world.app, kwargs=options, min_size=1, open=False) as own:
+        async with Tenancy(own).transaction(world.acme) as conn:
+            cursor = await conn.execute("SELECT body FROM notes WHERE id = $1", [1])
+            assert await cursor.fetchone() == ("acme",)
+        async with own.connection() as conn:
+            assert conn.cursor_factory is psycopg.AsyncRawCursor
