@@ -196,3 +196,13 @@ def test_an_undo_is_tried_again_until_its_budget_is_used_up_then_parked():
     assert verdict(7) == Retry(64.0)
     assert verdict(8) == Park()
     assert verdict(1, permanent=True) == Park()
+
+
+def test_what_turns_an_operation_round_is_told_in_a_code_and_a_sentence():
+    broken = moves.after_failure(tried(), 1, permanent=True)
+    assert broken == Unwind("step_failed", "The step 'second' failed.", "second")
+    assert Unwind("cancelled", "The operation was cancelled.") == moves.CANCELLED
+    assert (
+        Unwind("deadline_exceeded", "The operation did not end within its deadline.")
+        == moves.OVERDUE
+    )
