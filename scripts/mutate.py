@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -82,27 +83,32 @@ class Tally:
         return self.killed / max(1, self.killed + len(self.survivors))
 
 
+@dataclass(frozen=True)
 class Shared:
-    """A pytest plugin: every run uses the one PostgreSQL that was started before the forks."""
+    """A pytest plugin: every run uses the one PostgreSQL that was started before the forks, and on it
+    the one database, which the tests of the journal empty before they begin."""
 
-    def __init__(self, packed: Any) -> None:
-        self.packed = packed
+    server: Any
+    database: Any
 
     def pytest_configure(self, config: Any) -> None:
-        config.workerinput = {"server": self.packed}
+        import tests.database  # noqa: PLC0415  of this process
+
+        config.workerinput = {"server": self.server.packed()}
+        vars(tests.database)["fresh_database"] = lambda _server: nullcontext(self.database)
 
 
-def passes(subject: Subject, source: bytes, server: Any) -> bool:
+def passes(subject: Subject, source: bytes, shared: Shared) -> bool:
     """Whether the tests pass with this text in the module's place."""
     child = os.fork()
     if child == 0:
         signal.alarm(TIMEOUT_S)  # by default it ends the process
-        os._exit(_tested(subject, source, server))
+        os._exit(_tested(subject, source, shared))
     _, status = os.waitpid(child, 0)
     return status == 0
 
 
-def _tested(subject: Subject, source: bytes, server: Any) -> int:
+def _tested(subject: Subject, source: bytes, shared: Shared) -> int:
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
@@ -111,25 +117,26 @@ def _tested(subject: Subject, source: bytes, server: Any) -> int:
     sys.meta_path.insert(0, Broken(subject, source))
     plugins = ["--disable-plugin-autoload", "-panyio", "-ppytest_timeout", "-pno:cacheprovider"]
     try:
-        asked = ["-x", "-q", "--timeout=0", *plugins, *subject.tests]
-        return int(pytest.main(asked, plugins=[Shared(server)]))
+        asked = ["-x", "-q", "--timeout=0", "--assert=plain", *plugins, *subject.tests]
+        return int(pytest.main(asked, plugins=[shared]))
     except BaseException:  # noqa: BLE001  a broken module may raise anything at its import
         return 1
 
 
-def measure(subject: Subject, server: Any, only: int | None) -> Tally:
+def measure(subject: Subject, shared: Shared, only: int | None) -> Tally:
     source = subject.path.read_bytes()
-    if not passes(subject, source, server):
+    if not passes(subject, source, shared):
         raise SystemExit(f"The tests of {subject.module} fail as it is.")
     tally = Tally()
-    for mutant in mutants(source):
-        if only in {None, mutant.line}:
-            _count(tally, subject, mutant, source, server)
+    found = [mutant for mutant in mutants(source) if only in {None, mutant.line}]
+    for number, mutant in enumerate(found):
+        print(f"{number} of {len(found)}", end="\r", file=sys.stderr, flush=True)
+        _count(tally, subject, mutant, source, shared)
     return tally
 
 
-def _count(tally: Tally, subject: Subject, mutant: Mutant, source: bytes, server: Any) -> None:
-    if passes(subject, mutant.of(source), server):
+def _count(tally: Tally, subject: Subject, mutant: Mutant, source: bytes, shared: Shared) -> None:
+    if passes(subject, mutant.of(source), shared):
         tally.survivors.append(f"{subject.path.relative_to(ROOT)}:{mutant.told(source)}")
         print(tally.survivors[-1], flush=True)
     else:
@@ -145,12 +152,12 @@ def main() -> int:
     sys.path[:0] = [str(ROOT), str(ROOT / "dns"), str(ROOT / "emails")]
     # What is imported here, every fork has already; what is ours it imports anew.
     import controlplane.wiring  # noqa: F401, PLC0415
-    from tests.database import running_server  # noqa: PLC0415
+    from tests.database import fresh_database, running_server  # noqa: PLC0415
 
     begun, total = monotonic(), Tally()
-    with running_server("18") as server:
+    with running_server("18") as server, fresh_database(server) as database:
         for name in asked.subjects or SUBJECTS:
-            tally = measure(SUBJECTS[name], server.packed(), asked.line)
+            tally = measure(SUBJECTS[name], Shared(server, database), asked.line)
             print(
                 f"{name}: {tally.killed} killed, {len(tally.survivors)} survived, {tally.score:.1%}"
             )
