@@ -21,6 +21,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="18",
         help="major version of the PostgreSQL under test (15 is Debian's)",
     )
+    parser.addoption(
+        "--deep",
+        type=int,
+        default=0,
+        metavar="N",
+        help="let the engine's state machine explore N new and long examples",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -41,7 +41,7 @@ def assert_operation(operation: Any, steps: Sequence[Any], events: Sequence[Any]
     number = "I4" if operation.state in FINISHED - {"abandoned"} else "I3"
     assert re.fullmatch(_SHAPES[operation.state], shape), f"{number} {operation.state}: {shape}"
     _assert_numbered(operation, events)
-    _assert_one_way(events)
+    _assert_one_way(steps, events)
     _assert_folded(operation, steps, events)
     _assert_parked(operation, steps, events)
 
@@ -64,12 +64,17 @@ def _assert_numbered(operation: Any, events: Sequence[Any]) -> None:
     assert all(event.epoch <= operation.epoch for event in events), "I6 an epoch never given"
 
 
-def _assert_one_way(events: Sequence[Any]) -> None:
+def _assert_one_way(steps: Sequence[Any], events: Sequence[Any]) -> None:
+    ordinals = {step.name: step.ordinal for step in steps}
     kinds = [event.type for event in events]
     assert kinds.count("unwinding") <= 1, "I5 turned round twice"
     turned = kinds.index("unwinding") if "unwinding" in kinds else len(kinds)
     back = [kind for kind in kinds[turned:] if kind.startswith("step_")]
     assert not back, f"I5 {back} after it turned round"
+    forward = [ordinals[e.step] for e in events if e.type == "step_done"]
+    assert forward == sorted(set(forward)), f"I3 done in the order {forward}"
+    undone = [ordinals[e.step] for e in events if e.type == "undo_done"]
+    assert undone == sorted(set(undone), reverse=True), f"I3 undone in the order {undone}"
     early = [kind for kind in kinds[:turned] if kind.startswith("undo_")]
     assert not early, f"I5 {early} before it turned round"
 

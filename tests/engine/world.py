@@ -169,15 +169,16 @@ async def _assert_tenant_at_rest(lab: Lab, world: World, tenant: Any) -> None:
     schema = f"tenant_{tenant.id.hex}"
     has_schema = schema in world.schemas
     has_record = world.records.get(tenant.subdomain) == tenant.id
-    assert (schema in world.roles) == has_schema
+    assert (schema in world.roles) == has_schema, "I8 a schema without its role, or a role alone"
     held = {(kind, name) for owner, kind, name in world.resources if owner == tenant.id}
-    assert held == {
+    there = {
         *({("schema", schema)} if has_schema else ()),
         *({("dns", tenant.subdomain)} if has_record else ()),
     }
+    assert held == there, f"I11 {tenant.state}: the inventory has {held}, there is {there}"
     if tenant.state in {"active", "suspended"}:
-        assert has_schema
-        assert has_record
+        assert has_schema, f"I11 {tenant.state} without a schema"
+        assert has_record, f"I11 {tenant.state} without a record"
         await _assert_whole(lab, tenant)
     elif tenant.state in _RELEASED:
         assert not has_schema, f"I11 {tenant.state} with a schema"
