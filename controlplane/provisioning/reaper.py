@@ -16,7 +16,7 @@ from controlplane.errors import InvalidState, StepError
 from controlplane.ports import DnsProvider
 from controlplane.provisioning import reconcile, requests
 from controlplane.provisioning.waiting import first_of
-from controlplane.store import findings, holds, idempotency
+from controlplane.store import changes, findings, holds, idempotency
 from controlplane.store.audit import Actor
 
 log = structlog.get_logger()
@@ -86,6 +86,7 @@ class Reaper:
             resumed = [await _resume(conn, operation_id) for operation_id in parked]
             await idempotency.forget_expired(conn)
             await holds.forget_expired(conn)
+            await changes.forget_old(conn)
         return sum(resumed)
 
     async def _reconcile(self) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from time import monotonic
+from uuid import UUID
 
 from controlplane.routing.connections import Pool
 from controlplane.routing.known import Ages, KnownTenants
@@ -31,6 +32,7 @@ class TenantDirectory:
         self._registry = Registry(pool, timeout_s=timeout_s)
         self._known = KnownTenants(ages or Ages(), size=size)
         self._asked: dict[str, _Answer] = {}
+        self._names: dict[UUID, str] = {}
         self._catching_up: asyncio.Task[None] | None = None
 
     async def lookup(self, subdomain: str) -> RoutedTenant | None:
@@ -45,6 +47,17 @@ class TenantDirectory:
         if known is not None:
             return known.tenant
         return await self._ask(subdomain)
+
+    async def identify(self, tenant_id: UUID) -> RoutedTenant | None:
+        """The tenant of that id, in whatever state. Raises as `lookup`."""
+        if (name := self._names.get(tenant_id)) is not None:
+            tenant = await self.lookup(name)
+            if tenant is not None and tenant.id == tenant_id:
+                return tenant
+        tenant = await self._registry.identify(tenant_id)
+        if tenant is not None:
+            self._names[tenant_id] = tenant.subdomain
+        return tenant
 
     def forget(self, subdomains: Iterable[str] | None = None) -> None:
         """Ask anew for these the next time; None stands for all. For whoever is told of a change

@@ -25,6 +25,11 @@ def parse_base_domain(text: str) -> str:
     return name
 
 
+def is_label(text: str) -> bool:
+    """Whether this may stand before the base domain."""
+    return _LABEL.fullmatch(text) is not None
+
+
 def tenant_label(host_header: str, base_domain: str) -> str | None:
     """The one label before `.base_domain`, in lower case.
 

@@ -1,13 +1,31 @@
-"""Pure ASGI: from the Host header to the tenant's scope, or to a refusal."""
+"""Pure ASGI: from a request to its tenant's scope, or to a refusal."""
 
 import json
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
 from typing import Any, Protocol
+from uuid import UUID
+
+from psycopg.errors import InsufficientPrivilege
 
 from controlplane.domain.problems import problem, problem_headers
-from controlplane.errors import ControlPlaneError, InvalidRequest, TenantRequired, TenantUnavailable
+from controlplane.errors import (
+    ControlPlaneError,
+    TenantSchemaMissing,
+    TenantUnavailable,
+)
 from controlplane.routing.answers import admitted
-from controlplane.routing.hosts import parse_base_domain, tenant_label
+from controlplane.routing.resolve import (
+    Asked,
+    Headers,
+    HostLabel,
+    Named,
+    Resolver,
+    Whose,
+    mismatch,
+    single_host,
+    whose,
+    without_tenant_headers,
+)
 from controlplane.routing.tenant import RoutedTenant, tenant_scope
 
 Scope = MutableMapping[str, Any]
@@ -16,27 +34,36 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 # Any: each framework has scope types of its own.
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
-_Headers = list[tuple[bytes, bytes]]
+Violation = Callable[[str, RoutedTenant | None], None]
 
-_TENANT_HEADERS = frozenset({b"x-tenant-id", b"x-tenant-name"})
 _POLICY_VIOLATION = 1008
 
 
+def unheard(_kind: str, _tenant: RoutedTenant | None) -> None:
+    """Nobody asked to be told of violations."""
+
+
 class Directory(Protocol):
-    """Knows who holds a subdomain. Raises TenantUnavailable where it cannot know."""
+    """Knows who holds a subdomain, and who has an id. Raises TenantUnavailable where it cannot
+    know. `identify` is called only where a resolver speaks of ids."""
 
     async def lookup(self, subdomain: str) -> RoutedTenant | None: ...
+    async def identify(self, tenant_id: UUID) -> RoutedTenant | None: ...
 
 
 class TenantMiddleware:
-    """Calls `app` for an active tenant's host only, with the tenant in `scope["state"]["tenant"]`
-    and as `current_tenant()` until the last byte of the body is sent.
+    """Calls `app` for an active tenant's request only, with the tenant in
+    `scope["state"]["tenant"]` and as `current_tenant()` until the last byte of the body is sent.
 
-    Every other request is answered with a problem (a websocket is closed with code 1008), and so
-    is a TenantUnavailable that the app raises before it has begun to answer. A problem names the
-    `scope["state"]["request_id"]` that an outer layer may have left. Paths in
-    `exempt_paths`, compared whole, reach the app without a tenant on any host. Raises ValueError
-    for a `base_domain` that is none.
+    Whose a request is says its host; where that has no tenant's label, one of the resolvers in
+    `also`, in their order. Every other request is answered with a problem (a websocket is closed
+    with code 1008), and so is a TenantUnavailable that the app raises before it has begun to
+    answer. A problem names the `scope["state"]["request_id"]` that an outer layer may have left.
+    Paths in `exempt_paths`, compared whole, reach the app without a tenant on any host.
+
+    `violated` is told of what must never happen, with the tenant concerned: `tenant_mismatch` (a
+    witness means another tenant), `tenant_schema_missing`, `denied` (the tenant's role was refused
+    something). Raises ValueError for a `base_domain` that is none.
     """
 
     def __init__(
@@ -45,32 +72,44 @@ class TenantMiddleware:
         *,
         directory: Directory,
         base_domain: str,
+        also: Sequence[Resolver] = (),
         exempt_paths: Collection[str] = (),
+        violated: Violation = unheard,
     ) -> None:
         self._app = app
         self._directory = directory
-        self._base_domain = parse_base_domain(base_domain)
+        self._resolvers: tuple[Resolver, ...] = (HostLabel(base_domain), *also)
         self._exempt_paths = frozenset(exempt_paths)
+        self._violated = violated
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
-        scope = {**scope, "headers": _without_tenant_headers(scope["headers"])}
+        asked_with, scope = scope["headers"], dict(scope)
+        scope["headers"] = without_tenant_headers(asked_with)
         if scope["path"] in self._exempt_paths:
             return await self._app(scope, receive, send)
         try:
-            tenant = await self._tenant(scope["headers"])
+            said, witnesses = whose(self._resolvers, _asked(scope, asked_with))
+            tenant = await self._tenant(said)
+            self._hear(witnesses, tenant)
         except ControlPlaneError as error:
             return await _refuse(error, scope, send)
+        if isinstance(said, Named) and said.prefix:
+            scope = _below(scope, said.prefix)
         return await self._serve(tenant, scope, receive, send)
 
-    async def _tenant(self, headers: _Headers) -> RoutedTenant:
-        """The active tenant of the Host header; raises the answer where there is none."""
-        host = _host(headers)
-        label = tenant_label(host, self._base_domain)
-        if label is None:
-            raise TenantRequired(f"'{host}' is no tenant's host.")
-        return admitted(await self._directory.lookup(label), subdomain=label)
+    async def _tenant(self, said: Whose) -> RoutedTenant:
+        """The active tenant; raises the answer where there is none."""
+        if isinstance(said, Named):
+            found = await self._directory.lookup(said.subdomain)
+            return admitted(found, asked_for=f"at '{said.subdomain}'")
+        return admitted(await self._directory.identify(said.id), asked_for=f"with the id {said.id}")
+
+    def _hear(self, witnesses: list[Whose], tenant: RoutedTenant) -> None:
+        if (error := mismatch(witnesses, tenant)) is not None:
+            self._violated(error.code, tenant)
+            raise error
 
     async def _serve(
         self, tenant: RoutedTenant, scope: Scope, receive: Receive, send: Send
@@ -86,26 +125,26 @@ class TenantMiddleware:
         try:
             with tenant_scope(tenant):
                 await self._app(scope, receive, watched)
+        except InsufficientPrivilege:
+            self._violated("denied", tenant)
+            raise
         except TenantUnavailable as error:
+            if isinstance(error, TenantSchemaMissing):
+                self._violated(error.code, tenant)
             if answering:
                 raise
             await _refuse(error, scope, send)
 
 
-def _without_tenant_headers(headers: _Headers) -> _Headers:
-    """Nobody but the host says who the tenant is; `_` and `-` are one letter to CGI-like apps."""
-    return [
-        (name, value)
-        for name, value in headers
-        if name.lower().replace(b"_", b"-") not in _TENANT_HEADERS
-    ]
+def _asked(scope: Scope, headers: Headers) -> Asked:
+    client = scope.get("client")
+    return Asked(single_host(headers), scope["path"], headers, client[0] if client else None)
 
 
-def _host(headers: _Headers) -> str:
-    hosts = [value for name, value in headers if name.lower() == b"host"]
-    if len(hosts) != 1:
-        raise InvalidRequest("The request needs exactly one Host header.")
-    return hosts[0].decode("latin-1")
+def _below(scope: Scope, prefix: str) -> Scope:
+    """The same request for an app that is mounted at the prefix, as ASGI has it: `path` is whole,
+    and `root_path` tells what of it is not the app's."""
+    return {**scope, "root_path": scope.get("root_path", "") + prefix}
 
 
 async def _refuse(error: ControlPlaneError, scope: Scope, send: Send) -> None:

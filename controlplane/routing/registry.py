@@ -9,14 +9,13 @@ from psycopg.rows import tuple_row
 
 from controlplane.domain.tenants import TenantState
 from controlplane.errors import TenantUnavailable
-from controlplane.routing.connections import Pool, borrowed
+from controlplane.routing.connections import Pool, SyncPool, borrowed, borrowed_sync
 from controlplane.routing.known import Changes
 from controlplane.routing.tenant import RoutedTenant
 
-_LOOKUP = (
-    "SELECT id, subdomain, name, state, tier, revision"
-    " FROM public.tenant_registry WHERE subdomain = %s"
-)
+_COLUMNS = "SELECT id, subdomain, name, state, tier, revision FROM public.tenant_registry WHERE "
+_LOOKUP = _COLUMNS + "subdomain = %s"
+_IDENTIFY = _COLUMNS + "id = %s"
 # Every transaction below the horizon has ended, so whoever asks from there misses none; one that
 # was under way may be told of twice.
 _CHANGES = (
@@ -43,18 +42,19 @@ class Registry:
         row = await self._one(_LOOKUP, subdomain)
         return None if row is None else routed(row)
 
+    async def identify(self, tenant_id: UUID) -> RoutedTenant | None:
+        """The tenant of that id, in whatever state. Raises as `lookup`."""
+        row = await self._one(_IDENTIFY, tenant_id)
+        return None if row is None else routed(row)
+
     async def changes(self, since: int | None) -> Changes:
         """What has changed since an earlier answer's horizon; None asks for the horizon alone.
 
         Raises TenantUnavailable where that cannot be known.
         """
-        row = await self._one(_CHANGES, _NEVER if since is None else since)
-        if row is None:
-            raise AssertionError("BUG: a SELECT without FROM has one row")
-        horizon, subdomains = row
-        return Changes(frozenset(subdomains), horizon)
+        return _changes(await self._one(_CHANGES, _since(since)))
 
-    async def _one(self, query: str, value: str | int) -> Any:
+    async def _one(self, query: str, value: str | int | UUID) -> Any:
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
@@ -64,7 +64,52 @@ class Registry:
                 await cursor.execute(query, [value])
                 return await cursor.fetchone()
         except (psycopg.Error, TimeoutError) as error:
-            raise TenantUnavailable("The tenant directory does not answer; try again.") from error
+            raise _silent() from error
+
+
+class SyncRegistry:
+    """The same for threads. The pool's own time-out bounds the wait for a connection, and the
+    login's `statement_timeout` that for an answer."""
+
+    def __init__(self, pool: SyncPool) -> None:
+        self._pool = pool
+
+    def lookup(self, subdomain: str) -> RoutedTenant | None:
+        """As Registry.lookup."""
+        row = self._one(_LOOKUP, subdomain)
+        return None if row is None else routed(row)
+
+    def identify(self, tenant_id: UUID) -> RoutedTenant | None:
+        """As Registry.identify."""
+        row = self._one(_IDENTIFY, tenant_id)
+        return None if row is None else routed(row)
+
+    def changes(self, since: int | None) -> Changes:
+        """As Registry.changes."""
+        return _changes(self._one(_CHANGES, _since(since)))
+
+    def _one(self, query: str, value: str | int | UUID) -> Any:
+        try:
+            with (
+                borrowed_sync(self._pool) as conn,
+                conn.cursor(row_factory=tuple_row) as cursor,
+            ):
+                return cursor.execute(query, [value]).fetchone()
+        except psycopg.Error as error:
+            raise _silent() from error
+
+
+def _silent() -> TenantUnavailable:
+    return TenantUnavailable("The tenant directory does not answer; try again.")
+
+
+def _since(horizon: int | None) -> int:
+    return _NEVER if horizon is None else horizon
+
+
+def _changes(row: tuple[int, list[str]]) -> Changes:
+    horizon, subdomains = row
+    return Changes(frozenset(subdomains), horizon)
 
 
 def routed(row: _Row) -> RoutedTenant:

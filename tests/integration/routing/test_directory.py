@@ -149,3 +149,15 @@ async def test_an_error_is_not_remembered(counted, world):
         await directory.lookup("acme")
     world.do("UPDATE public.tenants SET state = 'active' WHERE subdomain = 'acme'")
     assert await directory.lookup("acme") == world.acme
+
+
+async def test_an_id_is_found_and_follows_its_tenant(counted, world):
+    directory = TenantDirectory(counted, ages=EAGER)
+    assert await directory.identify(world.acme.id) == world.acme
+    world.do("UPDATE public.tenants SET subdomain = 'initech' WHERE subdomain = 'acme'")
+    found = await directory.identify(world.acme.id)
+    assert found is not None
+    assert found.subdomain == "initech"
+    assert await directory.identify(world.globex.id) == world.globex
+    world.do("DELETE FROM public.tenants")
+    assert await directory.identify(world.acme.id) is None

@@ -14,7 +14,7 @@ def _acme(state):
 
 def test_an_active_tenant_is_admitted():
     acme = _acme(TenantState.ACTIVE)
-    assert admitted(acme, subdomain="acme") is acme
+    assert admitted(acme, asked_for="at 'acme'") is acme
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,14 @@ def test_an_active_tenant_is_admitted():
 )
 def test_every_other_state_has_its_answer(state, error, status, code, retry_after):
     with pytest.raises(error) as caught:
-        admitted(_acme(TenantState(state)), subdomain="acme")
+        admitted(_acme(TenantState(state)), asked_for="at 'acme'")
     assert (caught.value.status, caught.value.code) == (status, code)
     assert caught.value.retry_after == retry_after
 
 
 def test_a_deleted_tenant_cannot_be_told_from_one_that_never_was():
     with pytest.raises(TenantNotFound) as deleted:
-        admitted(_acme(TenantState.DELETED), subdomain="acme")
+        admitted(_acme(TenantState.DELETED), asked_for="at 'acme'")
     with pytest.raises(TenantNotFound) as unknown:
-        admitted(None, subdomain="acme")
+        admitted(None, asked_for="at 'acme'")
     assert str(deleted.value) == str(unknown.value)

@@ -2,10 +2,12 @@ import json
 from uuid import UUID
 
 import pytest
+from psycopg.errors import InsufficientPrivilege
 
 from controlplane.domain.tenants import TenantState
 from controlplane.errors import MissingTenantContext, TenantSchemaMissing, TenantUnavailable
 from controlplane.routing import RoutedTenant, TenantMiddleware, current_tenant
+from controlplane.routing.resolve import PathPrefix, TokenClaim, TrustedHeader
 
 pytestmark = pytest.mark.anyio
 
@@ -18,6 +20,9 @@ class Listed:
             return None
         state = TenantState(subdomain)
         return RoutedTenant(UUID(int=7), subdomain, "Acme", state, "starter", "abc")
+
+    async def identify(self, tenant_id):
+        return await self.lookup("active") if tenant_id == UUID(int=7) else None
 
 
 class Down:
@@ -262,3 +267,67 @@ async def test_a_schema_found_missing_in_the_midst_of_an_answer_is_the_servers_t
 def test_a_base_domain_that_is_none_is_refused_at_start():
     with pytest.raises(ValueError, match="not a domain name"):
         TenantMiddleware(App(), directory=Listed(), base_domain=".example.com")
+
+
+ELSEWHERE = UUID(int=8)
+
+
+@pytest.mark.parametrize(("claimed", "status"), [(UUID(int=7), 200), (ELSEWHERE, 401), (None, 200)])
+async def test_a_token_must_be_the_hosts_tenants(claimed, status):
+    told = []
+    middleware = _wrap(
+        App(),
+        also=[TokenClaim(lambda _asked: claimed)],
+        violated=lambda kind, tenant: told.append((kind, tenant.subdomain)),
+    )
+    sent = await _call(middleware, _request())
+    assert sent[0]["status"] == status
+    assert told == ([("tenant_mismatch", "active")] if status == 401 else [])
+    if status == 401:
+        assert str(ELSEWHERE) not in sent[1]["body"].decode()
+
+
+@pytest.mark.parametrize(("claimed", "status"), [(UUID(int=7), 200), (ELSEWHERE, 404)])
+async def test_a_token_names_the_tenant_where_the_host_does_not(claimed, status):
+    app = App()
+    middleware = _wrap(app, also=[TokenClaim(lambda _asked: claimed)])
+    sent = await _call(middleware, _request("api.other.test"))
+    assert sent[0]["status"] == status
+    assert app.tenants == (["active", "active"] if status == 200 else [])
+
+
+@pytest.mark.parametrize(("client", "status"), [("10.0.0.1", 200), ("192.0.2.1", 404), (None, 404)])
+async def test_a_header_names_the_tenant_where_a_trusted_proxy_sends_it(client, status):
+    app = App()
+    headers = [(b"host", b"api.other.test"), (b"X-Tenant-Id", str(UUID(int=7)).encode())]
+    scope = _request(headers=headers, client=(client, 1) if client else None)
+    sent = await _call(_wrap(app, also=[TrustedHeader(["10.0.0.0/8"])]), scope)
+    assert sent[0]["status"] == status
+    assert all(b"x-tenant-id" not in dict(seen["headers"]) for seen in app.scopes)
+
+
+async def test_a_path_prefix_names_the_tenant_and_becomes_the_root_path():
+    app = App()
+    scope = _request("localhost", path="/t/active/x", root_path="")
+    await _call(_wrap(app, also=[PathPrefix()]), scope)
+    assert app.tenants == ["active", "active"]
+    assert (app.scopes[0]["path"], app.scopes[0]["root_path"]) == ("/t/active/x", "/t/active")
+
+
+async def test_what_the_tenants_role_was_denied_is_told_of_and_passes():
+    async def grabbing(_scope, _receive, _send):
+        raise InsufficientPrivilege("permission denied for schema globex")
+
+    told = []
+    with pytest.raises(InsufficientPrivilege):
+        await _call(_wrap(grabbing, violated=lambda kind, _: told.append(kind)), _request())
+    assert told == ["denied"]
+
+
+async def test_a_schema_that_is_missing_is_told_of():
+    async def lost(_scope, _receive, _send):
+        raise TenantSchemaMissing("gone")
+
+    told = []
+    sent = await _call(_wrap(lost, violated=lambda kind, _: told.append(kind)), _request())
+    assert (sent[0]["status"], told) == (503, ["tenant_schema_missing"])

@@ -1,0 +1,173 @@
+"""The middleware for WSGI: from a request to its tenant's scope, or to a refusal."""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from http import HTTPStatus
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+from psycopg.errors import InsufficientPrivilege
+
+from controlplane.domain.problems import problem, problem_headers
+from controlplane.errors import (
+    ControlPlaneError,
+    TenantSchemaMissing,
+    TenantUnavailable,
+)
+from controlplane.routing.answers import admitted
+from controlplane.routing.middleware import Violation, unheard
+from controlplane.routing.resolve import Asked, HostLabel, Named, Resolver, Whose, mismatch, whose
+from controlplane.routing.tenant import RoutedTenant, scoped_context
+
+_T = TypeVar("_T")
+Environ = dict[str, Any]
+# Any: frameworks add what they like.
+StartResponse = Callable[..., Any]
+WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+class SyncDirectory(Protocol):
+    """Knows who holds a subdomain, and who has an id. Raises TenantUnavailable where it cannot
+    know."""
+
+    def lookup(self, subdomain: str) -> RoutedTenant | None: ...
+    def identify(self, tenant_id: UUID) -> RoutedTenant | None: ...
+
+
+class TenantWSGIMiddleware:
+    """As TenantMiddleware, with the same answers; the tenant is in `environ["controlplane.tenant"]`
+    and is `current_tenant()` until the body is closed."""
+
+    def __init__(
+        self,
+        app: WSGIApp,
+        *,
+        directory: SyncDirectory,
+        base_domain: str,
+        also: Sequence[Resolver] = (),
+        exempt_paths: Collection[str] = (),
+        violated: Violation = unheard,
+    ) -> None:
+        self._app = app
+        self._directory = directory
+        self._resolvers: tuple[Resolver, ...] = (HostLabel(base_domain), *also)
+        self._exempt_paths = frozenset(exempt_paths)
+        self._violated = violated
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        asked = _asked(environ)
+        environ = {k: v for k, v in environ.items() if k not in _TENANT_VARIABLES}
+        if asked.path in self._exempt_paths:
+            return self._app(environ, start_response)
+        try:
+            said, witnesses = whose(self._resolvers, asked)
+            tenant = self._tenant(said)
+            self._hear(witnesses, tenant)
+            if isinstance(said, Named) and said.prefix:
+                environ = _below(environ, said.prefix)
+            environ["controlplane.tenant"] = tenant
+        except ControlPlaneError as error:
+            return _refuse(error, environ, start_response)
+        answer = _Answer(tenant, self._violated, start_response)
+        try:
+            answer.begin(self._app, environ)
+        except TenantUnavailable as error:
+            if answer.started:
+                raise
+            answer.close()
+            return _refuse(error, environ, start_response)
+        return answer
+
+    def _tenant(self, said: Whose) -> RoutedTenant:
+        if isinstance(said, Named):
+            found = self._directory.lookup(said.subdomain)
+            return admitted(found, asked_for=f"at '{said.subdomain}'")
+        return admitted(self._directory.identify(said.id), asked_for=f"with the id {said.id}")
+
+    def _hear(self, witnesses: list[Whose], tenant: RoutedTenant) -> None:
+        if (error := mismatch(witnesses, tenant)) is not None:
+            self._violated(error.code, tenant)
+            raise error
+
+
+class _Answer:
+    """What the app answers, each piece of it made in the tenant's scope."""
+
+    def __init__(
+        self, tenant: RoutedTenant, violated: Violation, start_response: StartResponse
+    ) -> None:
+        self._tenant = tenant
+        self._violated = violated
+        self._start_response = start_response
+        # The thread serves others between two pieces and after a body that nobody closes.
+        self._context = scoped_context(tenant)
+        self._body: Iterable[bytes] = ()
+        self._pieces: Iterator[bytes] = iter(())
+        self._first: list[bytes] = []
+        self.started = False
+
+    def begin(self, app: WSGIApp, environ: Environ) -> None:
+        """Run the app until it has said how it answers; a generator says so with its first
+        piece. Raises whatever it raises."""
+        self._body = self._run(app, environ, self._start)
+        self._pieces = self._run(iter, self._body)
+        if not self.started:
+            self._first = [piece for piece in [self._run(next, self._pieces, None)] if piece]
+
+    def _start(self, *answer: Any) -> Any:
+        self.started = True
+        return self._start_response(*answer)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return self._first.pop() if self._first else self._run(next, self._pieces)
+
+    def close(self) -> None:
+        """Part of WSGI: the server calls it whatever has happened."""
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            self._run(close)
+
+    def _run(self, act: Callable[..., _T], *given: Any) -> _T:
+        try:
+            return self._context.run(act, *given)
+        except InsufficientPrivilege:
+            self._violated("denied", self._tenant)
+            raise
+        except TenantSchemaMissing as error:
+            self._violated(error.code, self._tenant)
+            raise
+
+
+# How WSGI spells the headers that nobody but us may set.
+_TENANT_VARIABLES = frozenset({"HTTP_X_TENANT_ID", "HTTP_X_TENANT_NAME"})
+
+
+def _asked(environ: Environ) -> Asked:
+    headers = [
+        (name[5:].replace("_", "-").lower().encode("latin-1"), str(value).encode("latin-1"))
+        for name, value in environ.items()
+        if name.startswith("HTTP_")
+    ]
+    return Asked(
+        environ.get("HTTP_HOST", ""),
+        environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
+        headers,
+        environ.get("REMOTE_ADDR") or None,
+    )
+
+
+def _below(environ: Environ, prefix: str) -> Environ:
+    whole = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return {**environ, "SCRIPT_NAME": prefix, "PATH_INFO": whole[len(prefix) :]}
+
+
+def _refuse(
+    error: ControlPlaneError, environ: Environ, start_response: StartResponse
+) -> list[bytes]:
+    body = json.dumps(problem(error, instance=environ.get("PATH_INFO", ""))).encode()
+    headers = [*problem_headers(error).items(), ("content-length", str(len(body)))]
+    start_response(f"{error.status} {HTTPStatus(error.status).phrase}", headers)
+    return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
