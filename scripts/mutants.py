@@ -35,7 +35,7 @@ _MEMBERS = {
     ),
     "TenantState": ("FAILED", "ACTIVE"),
 }
-_SQL = re.compile(r"\b(SELECT|UPDATE|INSERT INTO|DELETE FROM|FOR KEY SHARE)\b")
+_SQL = re.compile(r"\b(SELECT|UPDATE|INSERT INTO|DELETE FROM|FOR KEY SHARE|make_interval)\b")
 # Each match of each pattern is one mutant; all of them leave the statement valid.
 _SQL_CHANGES: list[tuple[str, str | Callable[[re.Match[str]], str] | None]] = [
     (r"\bAND \([^()]*\)", ""),
@@ -62,6 +62,7 @@ _SQL_CHANGES: list[tuple[str, str | Callable[[re.Match[str]], str] | None]] = [
     (r"(?<![\w.$])\d+\b(?! second)", lambda m: str(int(m.group()) + 1)),
     (r"(?<=,)\s+\w+ = (?:NULL|%\(\w+\)s|\w+ [+] 1)(?=,|\n)", None),
     (r" ORDER BY \w+", ""),
+    (r" AND s\.ordinal = %\(ordinal\)s", ""),
     (r" LIMIT %\(limit\)s", ""),
     (r" ON CONFLICT DO NOTHING", ""),
 ]

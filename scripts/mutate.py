@@ -51,7 +51,13 @@ SUBJECTS = {
             "tests/unit/provisioning/test_released_plans.py",
         ),
     ),
-    "journal": Subject("controlplane.provisioning.journal", ("tests/engine/journal",)),
+    "journal": Subject(
+        "controlplane.provisioning.journal",
+        tuple(
+            f"tests/engine/journal/test_{name}.py"
+            for name in ("claim", "fence", "step_deadlines", "writes")
+        ),
+    ),
 }
 
 
