@@ -20,7 +20,7 @@ from tests.engine.world import assert_world
 from tests.proxy import Cut, Lose, Proxy
 from tests.web.calls import TENANTS, Site, new_tenant, open_site
 
-pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
+pytestmark = [pytest.mark.anyio]
 
 LOSE = pytest.mark.parametrize("lose", Lose, ids=lambda lose: f"lost-{lose}")
 
@@ -134,10 +134,12 @@ async def site(database: Database) -> AsyncIterator[tuple[Site, Proxy]]:
         yield opened, proxy
 
 
+@pytest.mark.database_near
 @LOSE
 async def test_a_request_whose_commit_is_cut_is_repeated_and_done_once(site, lose):
     opened, proxy = site
-    accepted, struck = [], True
+    accepted: list[bool] = []
+    struck = True
     async with opened.client() as client:
         while struck:
             headers = {"idempotency-key": f"key-{len(accepted)}"}

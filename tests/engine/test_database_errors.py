@@ -19,7 +19,7 @@ from tests.engine.faults import Failure
 from tests.engine.lab import Lab
 from tests.engine.world import assert_world
 
-pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
+pytestmark = [pytest.mark.anyio]
 
 
 @pytest.fixture
@@ -112,6 +112,7 @@ async def test_a_lock_that_a_stranger_holds_for_a_while_changes_nothing(
     assert {error["retriable"] for step, error in told if step != "activate" and error} <= {True}
 
 
+@pytest.mark.database_near
 async def test_a_schema_that_is_being_read_is_dropped_when_the_reader_has_gone(hasty, stranger):
     lab = hasty
     lab.steps = Failure("verify", "ensure").wrap(lab.steps)
@@ -147,6 +148,7 @@ async def test_a_schema_that_a_stranger_is_making_is_waited_for_and_made_when_it
     assert (await lab.settle(operation)).state == "succeeded"
 
 
+@pytest.mark.database_near
 @pytest.mark.parametrize("step", ["schema", "admin", "activate"])
 async def test_the_victim_of_a_deadlock_tries_again(lab, stranger, step):
     operation = await lab.create("acme")
@@ -177,6 +179,7 @@ def want_the_operation(stranger: psycopg.Connection) -> None:
     stranger.rollback()
 
 
+@pytest.mark.database_near
 @pytest.mark.parametrize("step", ["schema", "admin", "activate"])
 async def test_a_transaction_that_cannot_be_serialised_tries_again(lab, stranger, step):
     strict = SQL(
@@ -259,6 +262,7 @@ async def test_whatever_postgresql_cannot_do_now_is_tried_again_and_never_half_d
     await assert_world(lab)
 
 
+@pytest.mark.database_near
 async def test_a_database_that_takes_no_more_connections_is_waited_for(lab, stranger):
     operation = await lab.create("acme")
     await shut_out(lab, stranger)
