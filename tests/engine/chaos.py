@@ -94,7 +94,7 @@ async def rage(ground: Ground, customers: Customers, seconds: float) -> None:
                 ground.thaw()
                 await asyncio.sleep(0.1)
         await asyncio.to_thread(ground.reap_workers)
-        if monotonic() < until:
+        if monotonic() < until or not ground.kills:
             ground.strike()
             told = ", ".join(f"{n} {what}" for what, n in sorted(ground.kills.items()))
             print(f"{customers.requested} tenants asked for; struck: {told}", flush=True)  # noqa: T201

@@ -6,7 +6,7 @@ import sys
 
 from tests.engine.mortals import ROOT
 
-# Its first faults: a worker is frozen, another killed.
+# Its first fault freezes a worker beyond its lease.
 SEED = 6
 
 
