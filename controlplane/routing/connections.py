@@ -47,8 +47,8 @@ async def borrowed(pool: Pool) -> AsyncIterator[AsyncConnection[Any]]:
             yield conn
         finally:
             if _is_clean(conn):
-                if not autocommit:
-                    await conn.set_autocommit(False)
+                if conn.autocommit != autocommit:
+                    await conn.set_autocommit(autocommit)
                 conn.prepare_threshold = prepare_threshold
 
 
@@ -64,8 +64,8 @@ def borrowed_sync(pool: SyncPool) -> Iterator[Connection[Any]]:
             yield conn
         finally:
             if _is_clean(conn):
-                if not autocommit:
-                    conn.autocommit = False
+                if conn.autocommit != autocommit:
+                    conn.autocommit = autocommit
                 conn.prepare_threshold = prepare_threshold
 
 

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import AsyncConnection, AsyncPipeline, Pipeline
 from psycopg.abc import PQGen
 from psycopg.errors import PipelineAborted
-from psycopg.pq import ExecStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from controlplane.errors import TenantSchemaMissing
@@ -27,6 +27,7 @@ from controlplane.routing.cursors import deferring
 # So many answers may lie unread before we look which of them have come.
 _UNREAD = 64
 _NO_TRANSACTION = "25P01"
+_INSIDE = {TransactionStatus.INTRANS, TransactionStatus.INERROR}
 
 
 class _Eager:
@@ -39,12 +40,20 @@ class _Eager:
     command_queue: deque[Any]
     result_queue: deque[Any]
     pgconn: Any
+    level: int
 
     def _communicate_gen(self) -> PQGen[None]:
         while self.command_queue:
             self.command_queue.popleft()()
         if self.pgconn.flush() or len(self.result_queue) > _UNREAD:
             yield from super()._communicate_gen()  # type: ignore[misc]  # mixed into a pipeline's class
+
+    def _enter_gen(self) -> PQGen[None]:
+        # Without a Sync libpq knows of no transaction, once every answer is read: psycopg would
+        # take a savepoint for the outermost transaction, and commit at its end.
+        if self.command_queue or self.pgconn.transaction_status not in _INSIDE:
+            yield from self._sync_gen()  # type: ignore[attr-defined]  # of a pipeline's class
+        self.level += 1
 
 
 class _EagerAsync(_Eager, AsyncPipeline): ...

@@ -177,6 +177,23 @@ async def test_a_savepoint_keeps_an_error_that_nobody_waited_for(pool, world):
     assert world.notes(world.acme) == ["acme", "kept"]
 
 
+@pytest.mark.parametrize("before", ["nothing", "fetched", "pending"])
+async def test_a_savepoint_never_commits_the_transaction_around_it(pool, world, before):
+    async def work():
+        async with Tenancy(pool).transaction(world.acme) as conn:
+            if before != "nothing":
+                cursor = await conn.execute("DELETE FROM notes RETURNING id")
+            if before == "fetched":
+                await cursor.fetchall()
+            async with conn.transaction():
+                await conn.execute("INSERT INTO notes VALUES (2, 'lost')")
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        await work()
+    assert world.notes(world.acme) == ["acme"]
+
+
 async def test_what_is_not_known_yet_is_not_guessed(pool, world):
     async with Tenancy(pool).transaction(world.acme) as conn:
         cursor = await conn.execute("UPDATE notes SET body = 'x' WHERE id = 99")
