@@ -282,15 +282,24 @@ async def test_of_two_claims_at_once_the_second_waits_and_is_refused_if_the_firs
         await other.execute(text("SELECT 1"))  # its transaction is older than the claim
         await first(one, acme)
         late = asyncio.create_task(second(other, globex))
-        while not (await eye.execute(text(_WAITERS))).scalar_one():
-            assert not late.done(), "it did not wait"
-            await eye.rollback()
-        await (one.commit() if commits else one.rollback())
-        if commits:
-            with pytest.raises(SubdomainTaken):
+        try:
+            await _until_it_waits(eye, late)
+            await (one.commit() if commits else one.rollback())
+            if commits:
+                with pytest.raises(SubdomainTaken):
+                    await late
+            else:
                 await late
-        else:
-            await late
+        finally:
+            late.cancel()
+            await asyncio.gather(late, return_exceptions=True)
+
+
+async def _until_it_waits(eye: AsyncConnection, late: asyncio.Task[None]) -> None:
+    async with asyncio.timeout(20):
+        while not (await eye.execute(text(_WAITERS))).scalar_one():
+            assert not late.done(), "it did not wait for the lock"
+            await eye.rollback()
 
 
 _WAITERS = """
