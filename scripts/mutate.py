@@ -57,7 +57,7 @@ SUBJECTS = {
         "controlplane.provisioning.journal",
         tuple(
             f"tests/engine/journal/test_{name}.py"
-            for name in ("claim", "fence", "step_deadlines", "writes")
+            for name in ("writes", "fence", "step_deadlines", "claim")
         ),
     ),
 }
