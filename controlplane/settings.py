@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -65,6 +66,8 @@ class Settings(BaseModel):
     body_limit_bytes: int = Field(default=1_048_576, gt=0)
     # Whoever reads /metrics sends it; without one, only internal hosts are answered.
     metrics_token: SecretStr | None = Field(default=None, min_length=16)
+    # Whose X-Forwarded-Host is believed: the networks of the proxies in front.
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
     tenant_template: Path | None = None
     # Days for which a deleted tenant can be restored.
@@ -117,6 +120,14 @@ class Settings(BaseModel):
         if not (_is_address(target) or _is_host_name(target.lower().removesuffix("."))):
             raise ValueError("must be an IP address or a host name such as lb.example.com")
         return target
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, text: str) -> list[IPv4Network | IPv6Network]:
+        try:
+            return [ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip()]
+        except ValueError:
+            raise ValueError("must be networks such as 10.0.0.0/8, with commas between") from None
 
     @field_validator("worker_beat_s")
     @classmethod

@@ -40,7 +40,7 @@ from controlplane.provisioning.steps.sessions import Sessions
 from controlplane.provisioning.steps.standing import Standing
 from controlplane.provisioning.steps.verify import Verify
 from controlplane.provisioning.steps.welcome import Welcome
-from controlplane.routing import Tenancy
+from controlplane.routing import Tenancy, TenantDirectory
 from controlplane.settings import DnsKind, MailKind, Settings
 from controlplane.store import deliveries
 from controlplane.store.deliveries import Delivery
@@ -56,6 +56,7 @@ class Parts:
     """What the API and the worker are made of; open until `open_parts` ends.
 
     `control` is the API's database access, `owner` the worker's, `app_pool` the app servers'.
+    `directory` is the process's one: whoever serves asks it.
     """
 
     settings: Settings
@@ -64,6 +65,7 @@ class Parts:
     owner: AsyncEngine
     app_pool: AsyncConnectionPool[Any]
     tenancy: Tenancy
+    directory: TenantDirectory
     template: Template
     dns: DnsProvider
     sender: MailSender
@@ -86,6 +88,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             owner=owner,
             app_pool=pool,
             tenancy=Tenancy(pool),
+            directory=TenantDirectory(pool),
             template=template.load(settings.tenant_template),
             dns=open_dns(settings),
             sender=open_sender(settings),

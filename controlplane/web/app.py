@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from controlplane import __version__
 from controlplane.web import tenant
-from controlplane.web.api import findings, holds, lifecycle, operations, system, tenants
+from controlplane.web.api import edge, findings, holds, lifecycle, operations, system, tenants
 from controlplane.web.api.parameters import sound_parameters
 from controlplane.web.asgi import ASGIApp, templated
 from controlplane.web.auth import admins_only
@@ -46,7 +46,12 @@ admin_router = Router(
 @cache
 def openapi_json() -> bytes:
     """The OpenAPI document of all hosts."""
-    handlers: list[ControllerRouterHandler] = [admin_router, *system.handlers, tenant.router]
+    handlers: list[ControllerRouterHandler] = [
+        admin_router,
+        edge.resolve,
+        *system.handlers,
+        tenant.router,
+    ]
     return msgspec.json.encode(
         document(handlers, title="controlplane", version=__version__), order="deterministic"
     )
@@ -74,7 +79,7 @@ def create_app(parts: Parts) -> ASGIApp:
         ),
         tenant=tenant.tenant_app(parts),
         base_domain=parts.settings.base_domain,
-        anywhere=(*system.PATHS, OPENAPI_PATH),
+        anywhere=(*system.PATHS, OPENAPI_PATH, edge.PATH),
     )
     limited = BodyLimit(dispatch, limit_bytes=parts.settings.body_limit_bytes)
     return Outer(limited, registry=registry)
@@ -89,7 +94,7 @@ def _admin_app(parts: Parts) -> ASGIApp:
         await hub.close()
 
     app = Litestar(
-        [admin_router, *system.handlers, openapi],
+        [admin_router, edge.resolve, *system.handlers, openapi],
         request_class=ApiRequest,
         # Ours counts outside, and sees every route.
         request_max_body_size=None,
@@ -97,6 +102,6 @@ def _admin_app(parts: Parts) -> ASGIApp:
         logging_config=None,
         exception_handlers=exception_handlers(),
         lifespan=[lifespan],
-        state=State({"parts": parts, "hub": hub}),
+        state=State({"parts": parts, "hub": hub, "recent_tokens": edge.RecentTokens()}),
     )
     return answering_options(templated(app))

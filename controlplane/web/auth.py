@@ -15,7 +15,7 @@ _READING = frozenset({"GET", "HEAD"})
 
 async def admins_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """A guard. Raises AuthenticationRequired or PermissionDenied; sets the connection's user."""
-    token = _bearer(connection.headers.getall("authorization", []))
+    token = bearer(connection)
     parts: Parts = connection.app.state.parts
     async with parts.control.begin() as conn:
         principal = await principal_of(conn, token)
@@ -39,7 +39,8 @@ def allowed_scopes(principal: Principal) -> frozenset[Scope]:
     return principal.scopes & role
 
 
-def _bearer(headers: list[str]) -> str:
+def bearer(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
     """The token; empty where there is none, or more than one header."""
+    headers = connection.headers.getall("authorization", [])
     scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
     return token.strip() if scheme.lower() == "bearer" else ""

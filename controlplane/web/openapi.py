@@ -19,6 +19,17 @@ BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
 LOCATION = ResponseHeader(
     name="Location", value="", description="The operation's address.", documentation_only=True
 )
+TENANT_HEADERS = [
+    ResponseHeader(
+        name="X-Tenant-Id", value="", description="The tenant's id.", documentation_only=True
+    ),
+    ResponseHeader(
+        name="X-Tenant-Name",
+        value="",
+        description="Its name, percent-encoded as UTF-8 (`encodeURIComponent`).",
+        documentation_only=True,
+    ),
+]
 
 _EXAMPLES: dict[int, ControlPlaneError] = {
     400: errors.InvalidRequest("The body is not JSON that can be read."),
@@ -102,6 +113,7 @@ def document(handlers: Sequence[ControllerRouterHandler], *, title: str, version
                 Tag(name="tenants"),
                 Tag(name="operations"),
                 Tag(name="findings"),
+                Tag(name="edge"),
                 Tag(name="system"),
             ],
         ),

@@ -1,6 +1,6 @@
 """What is served on a tenant's host."""
 
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from litestar import Litestar, Request, Router, get
@@ -8,7 +8,7 @@ from litestar.datastructures import State
 from msgspec import Struct
 
 from controlplane.domain.tenants import TenantState
-from controlplane.routing import RoutedTenant, TenantDirectory, TenantMiddleware
+from controlplane.routing import RoutedTenant, TenantMiddleware
 from controlplane.web.asgi import ASGIApp, templated
 from controlplane.web.openapi import problems
 from controlplane.web.options import answering_options
@@ -25,6 +25,10 @@ class TenantInfo(Struct):
     state: TenantState
     tier: str
 
+    @classmethod
+    def of(cls, tenant: RoutedTenant) -> Self:
+        return cls(tenant.id, tenant.name, tenant.subdomain, tenant.state, tenant.tier)
+
 
 @get(
     "/info",
@@ -37,7 +41,7 @@ async def tenant_info(request: Request[Any, Any, State]) -> TenantInfo:
     tenant: RoutedTenant = request.scope["state"]["tenant"]
     parts: Parts = request.app.state.parts
     async with parts.tenancy.transaction(tenant):
-        return TenantInfo(tenant.id, tenant.name, tenant.subdomain, tenant.state, tenant.tier)
+        return TenantInfo.of(tenant)
 
 
 router = Router(path="/api/tenant", tags=["tenant"], route_handlers=[tenant_info])
@@ -54,6 +58,6 @@ def tenant_app(parts: Parts) -> ASGIApp:
     )
     return TenantMiddleware(
         answering_options(templated(app)),
-        directory=TenantDirectory(parts.app_pool),
+        directory=parts.directory,
         base_domain=parts.settings.base_domain,
     )

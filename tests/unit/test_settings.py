@@ -58,6 +58,9 @@ def test_each_required_one_is_missed_by_its_variable(missing: str) -> None:
         ("CONTROLPLANE_BASE_DOMAIN", "-apps.example.com", "must be a domain name"),
         ("CONTROLPLANE_BASE_DOMAIN", "192.0.2.1", "must be a domain name"),
         ("CONTROLPLANE_BASE_DOMAIN", "2001:db8::1", "must be a domain name"),
+        ("CONTROLPLANE_TRUSTED_PROXIES", "10.0.0.0/8 10.1.0.0/16", "must be networks such as"),
+        ("CONTROLPLANE_TRUSTED_PROXIES", "10.0.0.1/8", "must be networks such as"),
+        ("CONTROLPLANE_TRUSTED_PROXIES", "proxy.internal", "must be networks such as"),
         ("CONTROLPLANE_BASE_DOMAIN", "192.0.2.256", "must be a domain name"),
         ("CONTROLPLANE_BASE_DOMAIN", ".".join(["a" * 63] * 4), "must be a domain name"),
         ("CONTROLPLANE_DNS_TARGET", "", "must be an IP address or a host name"),
@@ -251,3 +254,13 @@ def _reads_it(path: Path) -> bool:
         if names & wanted:
             return True
     return False
+
+
+def test_trusted_proxies_are_networks_and_by_default_there_are_none() -> None:
+    several = {"CONTROLPLANE_TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8,192.0.2.7,"}
+    assert load(WHOLE).trusted_proxies == ()
+    assert [str(network) for network in load({**WHOLE, **several}).trusted_proxies] == [
+        "10.0.0.0/8",
+        "fd00::/8",
+        "192.0.2.7/32",
+    ]

@@ -30,7 +30,7 @@ def test_every_default_is_told_as_it_is() -> None:
     for name, default in defaults.items():
         if default is PydanticUndefined:
             wanted = "required"
-        elif default is None:
+        elif default in (None, ()):
             wanted = "-"
         else:
             wanted = f"`{default}`"

@@ -58,10 +58,10 @@ def test_every_error_is_declared_as_a_problem_with_an_example(document: Any) -> 
             assert {e["value"]["status"] for e in content["examples"].values()} == {int(status)}
 
 
-def test_the_admin_api_and_nothing_else_needs_a_token(document: Any) -> None:
+def test_the_admin_api_and_the_edge_and_nothing_else_need_a_token(document: Any) -> None:
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
     for path, operation in operations(document):
-        guarded = path.startswith("/api/admin/")
+        guarded = path.startswith(("/api/admin/", "/api/edge/"))
         assert operation.get("security") == ([{"bearer": []}] if guarded else None)
         assert {"401", "403"} <= set(operation["responses"]) or not guarded
 

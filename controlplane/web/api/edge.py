@@ -1,0 +1,117 @@
+"""Whose host a request is for, asked before it reaches an app server: by a proxy (Traefik's
+ForwardAuth, Caddy's `forward_auth`, nginx's `auth_request`) or by a front end's own edge."""
+
+import hashlib
+from time import monotonic
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from litestar import Response, get
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from litestar.params import QueryParameter
+
+from controlplane.errors import InvalidRequest, TenantRequired
+from controlplane.routing.answers import admitted
+from controlplane.routing.hosts import tenant_label
+from controlplane.routing.resolve import trusted
+from controlplane.routing.tenant import RoutedTenant
+from controlplane.web.auth import admins_only, bearer
+from controlplane.web.openapi import BEARER, TENANT_HEADERS, problems
+from controlplane.web.request import ApiRequest
+from controlplane.web.tenant import TenantInfo
+from controlplane.wiring import Parts
+
+PATH = "/api/edge/resolve"
+
+# As long as the directory believes itself: a token that has ended works here no longer than that.
+_BELIEVED_S = 1.5
+_TOKENS = 1_000
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+class RecentTokens:
+    """Tokens that were found good a moment ago: not every request that an edge lets in is to cost
+    a query. `now` is a monotonic clock's seconds."""
+
+    def __init__(self) -> None:
+        self._until: dict[bytes, float] = {}
+
+    def believed(self, token: str, now: float) -> bool:
+        return now < self._until.get(_digest(token), now)
+
+    def found_good(self, token: str, now: float) -> None:
+        if len(self._until) >= _TOKENS:
+            self._until.clear()
+        self._until[_digest(token)] = now + _BELIEVED_S
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+async def may_ask(connection: Connection, handler: BaseRouteHandler) -> None:
+    """A guard. A trusted proxy may ask for the host that it was asked for, whoever may read for
+    any. Raises AuthenticationRequired or PermissionDenied."""
+    if "host" not in connection.query_params and _forwarding(connection):
+        return
+    recent: RecentTokens = connection.app.state.recent_tokens
+    token, now = bearer(connection), monotonic()
+    if not recent.believed(token, now):
+        await admins_only(connection, handler)
+        recent.found_good(token, now)
+
+
+@get(
+    PATH,
+    operation_id="resolveHost",
+    summary="Whose host it is",
+    tags=["edge"],
+    guards=[may_ask],
+    security=BEARER,
+    response_headers=TENANT_HEADERS,
+    responses=problems(401, 403, 404),
+)
+async def resolve(
+    request: ApiRequest,
+    host: Annotated[
+        str | None,
+        QueryParameter(
+            description="A host name, with a port or without. Left out by a trusted proxy, whose"
+            " `X-Forwarded-Host` says it."
+        ),
+    ] = None,
+) -> Response[TenantInfo]:
+    """The active tenant of the host; any other is refused with what its own host would answer."""
+    asked = _single(request.query_params.getall("host", [])) if host is not None else None
+    tenant = await _tenant_at(asked if asked is not None else _forwarded(request), request.parts)
+    headers = {"X-Tenant-Id": str(tenant.id), "X-Tenant-Name": quote(tenant.name, safe="")}
+    return Response(TenantInfo.of(tenant), headers=headers)
+
+
+async def _tenant_at(host: str, parts: Parts) -> RoutedTenant:
+    """Raises the answer where no tenant is to be served there."""
+    label = tenant_label(host, parts.settings.base_domain) if host else None
+    if label is None:
+        raise TenantRequired(f"'{host}' is no tenant's host.")
+    return admitted(await parts.directory.lookup(label), asked_for=f"at '{label}'")
+
+
+def _forwarding(connection: Connection) -> bool:
+    """Whether a proxy in one of the trusted networks asks."""
+    parts: Parts = connection.app.state.parts
+    client = connection.client
+    return trusted(client.host if client else None, parts.settings.trusted_proxies)
+
+
+def _forwarded(connection: Connection) -> str:
+    if not _forwarding(connection):
+        raise InvalidRequest("Name the host: ?host=…")
+    return _single(connection.headers.getall("x-forwarded-host", []))
+
+
+def _single(hosts: list[str]) -> str:
+    if len(hosts) != 1:
+        raise InvalidRequest("One host is needed, by ?host= or by a trusted X-Forwarded-Host.")
+    return hosts[0]
