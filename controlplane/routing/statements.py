@@ -18,7 +18,9 @@ _ENTER = (
 )
 # A missing schema, or one without USAGE, is silently skipped on a path. So the server divides by
 # zero there: what was sent behind it, in the same message or pipeline, is then not executed.
-_PROOF = sql.SQL("SELECT 1 / (current_schema() = {name} AND current_user = {name})::int")
+_PROOF = sql.SQL(
+    "SELECT 1 / (current_schema() IS NOT DISTINCT FROM {name} AND current_user = {name})::int"
+)
 BEGIN = b"BEGIN"
 COMMIT = b"COMMIT"
 ROLLBACK = b"ROLLBACK"

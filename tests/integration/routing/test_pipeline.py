@@ -5,12 +5,14 @@ import re
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from controlplane.errors import TenantSchemaMissing
 from controlplane.routing import Tenancy, settled
+from controlplane.routing.statements import prelude
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
 
@@ -113,6 +115,18 @@ async def test_without_a_schema_the_first_query_is_not_run_at_all(pool, world, g
     with pytest.raises(TenantSchemaMissing, match=world.acme.schema):
         await touch()
     assert world.do("SELECT is_called FROM public.witness") == [(False,)]
+
+
+@pytest.mark.parametrize("path", ["''", "pg_temp", "public", "nowhere"])
+async def test_the_proof_fails_on_every_other_path(world, path):
+    proof = prelude(world.acme.id).statements[-1]
+    with psycopg.connect(world.admin) as conn:
+        conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(world.acme.schema)))
+        conn.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(world.acme.schema)))
+        conn.execute(proof)
+        conn.execute(f"SET search_path TO {path}")
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            conn.execute(proof)
 
 
 async def test_a_missing_schema_that_is_swallowed_opens_nothing(pool, world):
