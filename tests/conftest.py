@@ -10,6 +10,8 @@ import pytest
 
 from tests.database import VERSIONS, Database, Server, fresh_database, running_server
 
+pytest_plugins = ["tests.engine.report"]
+
 _held = pytest.StashKey[contextlib.ExitStack]()
 _server = pytest.StashKey[Server]()
 
@@ -27,6 +29,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=0,
         metavar="N",
         help="let the engine's state machine explore N new and long examples",
+    )
+    parser.addoption(
+        "--leaks",
+        type=int,
+        default=1_000,
+        metavar="N",
+        help="make N requests each way in search of a leak between tenants",
     )
 
 

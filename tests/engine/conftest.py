@@ -2,12 +2,15 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from tests.database import Database
 from tests.engine.lab import Lab, open_lab
+from tests.engine.lives import Trial, open_trial
 from tests.engine.mortals import Zygote
+from tests.engine.plans_under_test import Scenario
 from tests.engine.world import assert_world, fingerprint
 
 
@@ -34,3 +37,17 @@ def zygote() -> Iterator[Zygote]:
     """Where workers that kill themselves come from."""
     with Zygote() as made:
         yield made
+
+
+@pytest.fixture
+async def trial(empty_lab: Lab, scenario: Scenario, undoing: bool) -> AsyncIterator[Trial]:  # noqa: FBT001  both are parameters of the test
+    """A bystander, and workers that die."""
+    async with open_trial(empty_lab, scenario, undoing=undoing) as opened:
+        yield opened
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> Random:
+    """Draws alike in every run of one seed (pytest-randomly's, told at the top of a run)."""
+    seed = request.config.getoption("randomly_seed", 0)
+    return Random(f"{seed}/{request.node.name}")  # noqa: S311  no secret

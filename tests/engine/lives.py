@@ -1,0 +1,235 @@
+"""Workers that die inside this process, as cheaply as by the thousand, and a world to begin anew."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from controlplane import connections
+from controlplane.store.operations import OperationView
+from tests.engine import failpoints
+from tests.engine.faults import Failure
+from tests.engine.lab import Lab
+from tests.engine.plans_under_test import Scenario
+from tests.engine.world import assert_world, fingerprint
+
+
+class Killed(BaseException):
+    """As if the process had ended here."""
+
+
+# Told the life so far and the place where it is now: whether it ends here.
+Dies = Callable[["Life", str], bool]
+
+
+def never(_life: "Life", _place: str) -> bool:
+    return False
+
+
+def at(place: str) -> Dies:
+    """Dies at a place of that name."""
+    return lambda _life, here: here == place
+
+
+def at_nth(n: int) -> Dies:
+    """Dies at the n-th place that it passes, from 0."""
+    return lambda life, _here: len(life.passed) == n
+
+
+def after_a_commit(life: "Life", _place: str) -> bool:
+    """Dies as soon as its drive has committed anything."""
+    return life.commits > 0
+
+
+@dataclass
+class Life:
+    """What one worker has passed and committed; the claim is no commit of its drive."""
+
+    dies: Dies
+    passed: list[str] = field(default_factory=list)
+    commits: int = 0
+    died: bool = False
+    pids: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Mortals:
+    """Workers with connections of their own. When one dies they break, and it gets no others:
+    what it might still do while the exception rises does not reach the database."""
+
+    lab: Lab
+    superuser: psycopg.AsyncConnection[Any]
+    database: AsyncEngine = field(init=False)
+    _life: Life = field(init=False)
+    _kind: str = ""
+    _connections: set[psycopg.AsyncConnection[Any]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.database = connections.open_owner(self.lab.parts.settings)
+        for name, listener in (
+            ("do_connect", self._connecting),
+            ("connect", self._connected),
+            ("commit", self._commits),
+        ):
+            event.listen(self.database.sync_engine, name, listener)
+
+    async def live(self, dies: Dies) -> Life:
+        """Drive one operation that is due until the drive or the life is over."""
+        life = self._life = Life(dies)
+        engine = self.lab.engine()
+        engine.crew = replace(engine.crew, database=self.database, failpoint=self._pass)
+        try:
+            for operation in await engine.claim():
+                self._kind, life.commits = operation.plan.kind, 0
+                await engine.drive(operation)
+        except Killed:
+            await self.database.dispose()
+            await self._until_buried(life.pids)
+        return life
+
+    async def _pass(self, place: str) -> None:
+        life = self._life
+        dies = life.dies(life, place)
+        life.passed.append(place)
+        if dies:
+            life.died = True
+            failpoints.log.hit.add(failpoints.name(self._kind, place))
+            life.pids = [connection.info.backend_pid for connection in self._connections]
+            while self._connections:
+                self._connections.pop().pgconn.finish()
+            raise Killed
+
+    def _connecting(self, *_args: object) -> None:
+        if self._life.died:
+            raise Killed
+
+    def _connected(self, dbapi_connection: Any, _record: object) -> None:
+        self._connections.add(dbapi_connection.driver_connection)
+
+    def _commits(self, _connection: object) -> None:
+        self._life.commits += 1
+
+    async def _until_buried(self, pids: list[int]) -> None:
+        """Until PostgreSQL has noticed: before, the dead one's locks are there."""
+        query = "SELECT FROM pg_stat_activity WHERE pid = ANY(%s)"
+        async with asyncio.timeout(30):
+            while (await self.superuser.execute(query, [pids])).rowcount:  # noqa: ASYNC110  PostgreSQL tells nobody
+                await asyncio.sleep(0.002)
+
+
+@dataclass
+class Trial:
+    """One scenario after the other in one lab, each beginning with the bystander alone."""
+
+    lab: Lab
+    scenario: Scenario
+    undoing: bool
+    bystander: UUID
+    mortals: Mortals
+    _before: dict[str, Any] = field(default_factory=dict)
+    _healthy: dict[str, Any] = field(default_factory=dict)
+    # Those of the bystander.
+    _mails: int = 0
+
+    async def begin(self) -> OperationView:
+        """Ask for the plan; when undoing, its pivot will fail."""
+        if self._before:
+            await self._forget()
+            failpoints.log.more += 1
+        else:
+            self._before = await fingerprint(self.lab, self.bystander)
+            self._healthy = dict(self.lab.steps)
+            self._mails = len(self.lab.sender.sent)
+        self.lab.steps = self._healthy
+        tenant_id = await self.scenario.prepare(self.lab)
+        operation = await self.scenario.ask(self.lab, tenant_id)
+        if self.undoing:
+            pivot = self.scenario.plan.steps[self.scenario.plan.pivot]
+            self.lab.steps = Failure(pivot.name, pivot.action).wrap(self._healthy)
+        return operation
+
+    async def live(self, dies: Dies) -> Life:
+        """One more life, whatever leases the earlier ones hold."""
+        await self.lab.expire()
+        return await self.mortals.live(dies)
+
+    async def end(self, operation: OperationView, *, cancelled: bool = False) -> None:
+        """Let an immortal one finish, and look the world over."""
+        back = self.undoing or cancelled
+        ended = await self.lab.settle(operation)
+        while await self.lab.mailroom().deliver_one():
+            pass
+        world = await assert_world(self.lab)
+        expected = self.scenario.rolled_back if back else self.scenario.succeeded
+        outcome = "cancelled" if cancelled else "failed"
+        assert ended.state == (outcome if back else "succeeded")
+        assert world.tenants[operation.tenant_id].state == expected
+        assert await fingerprint(self.lab, self.bystander) == self._before
+        if not back:
+            assert len(self.lab.sender.sent) - self._mails == self.scenario.mails - 1
+
+    async def _forget(self) -> None:
+        """Make everybody but the bystander unheard of, as only a superuser can."""
+        kept = {"forget.but": self.bystander, "forget.of": self.lab.parts.installation}
+        for name, value in kept.items():
+            await self.mortals.superuser.execute(
+                "SELECT set_config(%s, %s, false)", [name, str(value)]
+            )
+        await self.mortals.superuser.execute(_FORGET)
+        records = self.lab.dns.records
+        for name in [n for n, owned in records.items() if owned.mark.tenant != self.bystander]:
+            del records[name]
+        del self.lab.sender.sent[self._mails :]
+
+
+@asynccontextmanager
+async def open_trial(lab: Lab, scenario: Scenario, *, undoing: bool) -> AsyncIterator[Trial]:
+    """A lab without tenants becomes one with the bystander 'globex', where workers die."""
+    bystander = await lab.active("globex")
+    url = lab.database.superuser_url
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as superuser:
+        mortals = Mortals(lab, superuser)
+        try:
+            yield Trial(lab, scenario, undoing, bystander, mortals)
+        finally:
+            await mortals.database.dispose()
+
+
+# Neither the triggers that keep a journal from being cut nor the foreign keys have a say in it.
+_FORGET = r"""
+DO $$
+DECLARE
+  name text;
+  bystander uuid := current_setting('forget.but');
+  mark text := 'controlplane/' || current_setting('forget.of') || '/%';
+BEGIN
+  SET LOCAL session_replication_role = replica;
+  FOR name IN SELECT table_name FROM information_schema.columns
+    WHERE table_schema = 'public' AND column_name = 'tenant_id' LOOP
+    EXECUTE format('DELETE FROM public.%I WHERE tenant_id <> $1', name) USING bystander;
+  END LOOP;
+  DELETE FROM public.tenants WHERE id <> bystander;
+  FOR name IN SELECT table_name FROM information_schema.columns
+    WHERE table_schema = 'public' AND column_name = 'operation_id' LOOP
+    EXECUTE format('DELETE FROM public.%I gone WHERE NOT EXISTS
+      (SELECT FROM public.operations o WHERE o.id = gone.operation_id)', name);
+  END LOOP;
+  FOR name IN SELECT nspname FROM pg_namespace
+    WHERE obj_description(oid, 'pg_namespace') LIKE mark
+    AND nspname <> 'tenant_' || replace(bystander::text, '-', '') LOOP
+    EXECUTE format('DROP SCHEMA %I CASCADE', name);
+  END LOOP;
+  FOR name IN SELECT rolname FROM pg_roles
+    WHERE shobj_description(oid, 'pg_authid') LIKE mark
+    AND rolname <> 'tenant_' || replace(bystander::text, '-', '') LOOP
+    EXECUTE format('DROP OWNED BY %I CASCADE', name);
+    EXECUTE format('DROP ROLE %I', name);
+  END LOOP;
+END $$
+"""
