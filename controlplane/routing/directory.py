@@ -61,7 +61,7 @@ class TenantDirectory:
 
     def forget(self, subdomains: Iterable[str] | None = None) -> None:
         """Ask anew for these the next time; None stands for all. For whoever is told of a change
-        before the registry is asked (see `controlplane.routing.changes.listen`)."""
+        before the registry is asked (see `controlplane.routing.listen`)."""
         if subdomains is None:
             self._known.clear()
             self._asked.clear()
