@@ -77,6 +77,14 @@ async def test_what_falls_due_while_the_transaction_is_open_is_due(owner, column
         assert [o.id for o in await claimed(conn)] == [operation]
 
 
+async def test_a_deadline_that_passes_while_the_transaction_is_open_has_passed(owner):
+    async with owner.begin() as conn:
+        await opened(conn, owner)
+        await enter(owner, state="'running'", deadline_at="clock_timestamp()")
+        (found,) = await claimed(conn)
+    assert found.overdue
+
+
 NOT_DUE: dict[str, dict[str, Any]] = {
     "not yet": {"run_at": "clock_timestamp() + interval '1 hour'"},
     "leased": {"state": "'running'", "lease_expires_at": "clock_timestamp() + interval '1 hour'"},
