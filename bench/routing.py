@@ -16,6 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import in_process
 import psycopg
 import routing_ground
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
@@ -27,7 +28,6 @@ from controlplane.routing import (
     SyncTenancy,
     Tenancy,
     TenantDirectory,
-    TenantMiddleware,
 )
 from controlplane.routing.sqlalchemy_sessions import async_tenant_sessions, for_tenant
 
@@ -245,39 +245,9 @@ async def _in_process(ground: routing_ground.Ground) -> Figures:
     async with _pool(routing_ground.login(ground.unix, "app")) as pool:
         directory = TenantDirectory(pool)
         return {
-            "lookup_us_p50": await lookup_us(directory, ground.tenants[7]),
-            "middleware_us_p50": await middleware_us(directory, ground.tenants[7]),
+            "lookup_us_p50": await in_process.lookup_us(directory, ground.tenants[7]),
+            "middleware_us_p50": await in_process.middleware_us(directory, ground.tenants[7]),
         }
-
-
-async def lookup_us(directory: TenantDirectory, tenant: RoutedTenant) -> float:
-    """Microseconds of a look-up that has been answered before."""
-    return await _median_us(lambda: directory.lookup(tenant.subdomain))
-
-
-async def middleware_us(directory: TenantDirectory, tenant: RoutedTenant) -> float:
-    """Microseconds that the middleware adds to an empty app."""
-
-    async def app(*_called: Any) -> Any:
-        pass
-
-    routed = TenantMiddleware(app, directory=directory, base_domain="example.com")
-    host = f"{tenant.subdomain}.example.com".encode()
-    headers = [(b"host", host), (b"accept", b"*/*"), (b"user-agent", b"bench")]
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
-    with_it = await _median_us(lambda: routed(dict(scope), app, app))
-    return with_it - await _median_us(lambda: app(dict(scope), app, app))
-
-
-async def _median_us(ask: Callable[[], Awaitable[Any]], *, batches: int = 300) -> float:
-    """Of batches of 50: a clock's own cost is a microsecond's part."""
-    taken = []
-    for _ in range(batches):
-        began = perf_counter()
-        for _ in range(50):
-            await ask()
-        taken.append((perf_counter() - began) / 50 * 1e6)
-    return statistics.median(taken)
 
 
 async def _relcache(ground: routing_ground.Ground) -> None:
