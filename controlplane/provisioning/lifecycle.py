@@ -64,9 +64,11 @@ async def purge(
 ) -> OperationView:
     """Destroy a deleted tenant's data for good, after its grace period unless that is skipped.
 
-    `confirm` must be the tenant's subdomain; raises ValidationFailed where it is not.
+    `confirm` must be the tenant's subdomain; raises ValidationFailed where it is not. One whose
+    purge was abandoned is purging still, and is asked for again.
     """
-    tenant = await _tenant_in(conn, tenant_id, [TenantState.DELETED], "purged")
+    states = [TenantState.DELETED, TenantState.PURGING]
+    tenant = await _tenant_in(conn, tenant_id, states, "purged")
     if confirm != tenant.subdomain:
         detail = "Repeat the tenant's subdomain to confirm that its data is to be destroyed."
         raise ValidationFailed(detail, [FieldFault("/confirm", "mismatch", detail)])

@@ -38,7 +38,7 @@ class Fault:
         raise self.error("broken on purpose")
 
 
-@dataclass
+@dataclass(eq=False)
 class Hand:
     """A worker that has claimed one operation. After `left` more places it freezes or dies."""
 

@@ -12,7 +12,8 @@ ACCEPTED_FROM = {
     "suspend": {"active"},
     "resume": {"suspended"},
     "restore": {"deleted"},
-    "purge": {"deleted"},
+    # A purge that was abandoned has to be asked for again.
+    "purge": {"deleted", "purging"},
     "repair": {"active", "suspended"},
     "welcome": {"active", "suspended"},
     "rename": {"active", "suspended"},

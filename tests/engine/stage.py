@@ -4,10 +4,11 @@ Whatever is asked is compared with the model's answer. What its workers do is in
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -26,8 +27,9 @@ from controlplane.errors import (
 from controlplane.provisioning import lifecycle, requests
 from controlplane.provisioning.reaper import Reaper
 from controlplane.store.operations import OperationView
+from tests.database import Database
 from tests.engine.hands import Killed, Workers
-from tests.engine.lab import ACTOR, Lab
+from tests.engine.lab import ACTOR, Lab, open_lab
 from tests.engine.model import Model
 from tests.engine.names import outlast_holds
 from tests.engine.world import World, assert_journal, assert_world, fingerprint
@@ -36,10 +38,7 @@ from tests.engine.world import World, assert_journal, assert_world, fingerprint
 _ROUNDS = 40
 _GRACE = timedelta(days=30)
 # What refers to a tenant, before what is referred to.
-_IN_ORDER = (
-    *("email_deliveries", "tenant_resources", "audit_log", "subdomain_holds"),
-    *("operations", "tenants"),
-)
+_IN_ORDER = "email_deliveries tenant_resources audit_log subdomain_holds operations tenants".split()
 _ASKS: dict[str, tuple[Callable[..., Awaitable[OperationView]], dict[str, Any]]] = {
     "again": (requests.provision_again, {}),
     "delete": (requests.delete_tenant, {}),
@@ -74,8 +73,6 @@ class Stage(Workers):
     async def open(cls, lab: Lab) -> "Stage":
         bystander = await lab.active("globex")
         return cls(lab, bystander=bystander, before=await fingerprint(lab, bystander))
-
-    # -- what people ask ---------------------------------------------------------------------
 
     async def create(self, name: str) -> None:
         expected = self.model.claim(name, None, await self.inventory())
@@ -196,8 +193,6 @@ class Stage(Workers):
         )
         return {row.nspname for row in schemas} | set(self.lab.dns.foreign)
 
-    # -- what must hold ----------------------------------------------------------------------
-
     async def check(self) -> World:
         world = await assert_journal(self.lab)
         assert not self.wrong, self.wrong
@@ -224,6 +219,7 @@ class Stage(Workers):
                 await self._finish(operation)
             if not self.excused:
                 await self._assert_whole()
+            await self._ask_again()
             await self.sweep()
             await self.sweep()
             if not self.model.live():
@@ -232,6 +228,12 @@ class Stage(Workers):
             ended = self.model.operations[operation]
             assert ended.ended == outcome, f"{ended.kind} ended {ended.ended}, owed {outcome}"
         await self._assert_whole()
+
+    async def _ask_again(self) -> None:
+        """As whoever has abandoned a purge has to: its tenant is neither there nor gone."""
+        for tenant, known in self.model.tenants.items():
+            if known.state == "purging" and not self.model.live(tenant):
+                await self.ask("purge", tenant, known.name)
 
     def _zone(self) -> dict[str, UUID]:
         records = {name: held.mark.tenant for name, held in self.lab.dns.records.items()}
@@ -259,8 +261,6 @@ class Stage(Workers):
         await assert_world(self.lab)
         assert await fingerprint(self.lab, self.bystander) == self.before, "I14 a bystander"
         assert self.beside <= await self.foreign(), "I14 what is not ours is gone"
-
-    # -- the next example --------------------------------------------------------------------
 
     async def clear(self) -> None:
         """As it was at the beginning, at little cost: only the bystander is left."""
@@ -291,3 +291,16 @@ class Stage(Workers):
         self.lab.dns.foreign.clear()
         for state in (self.hands, self.leased, self.wrong, self.beside):
             state.clear()
+
+
+@asynccontextmanager
+async def open_stage(database: Database, folder: Path) -> AsyncIterator[Stage]:
+    """With everything in memory but the database. No lease and no call runs out by itself, however
+    slow the machine is."""
+    patient = {"CONTROLPLANE_WORKER_LEASE_S": "86400", "CONTROLPLANE_WORKER_CALL_S": "3600"}
+    async with open_lab(database, folder, more=patient) as lab:
+        stage = await Stage.open(lab)
+        try:
+            yield stage
+        finally:
+            await stage.clear()

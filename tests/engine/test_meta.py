@@ -26,8 +26,7 @@ from controlplane.tenancy.tables import users
 from tests.database import Database
 from tests.engine.faults import Repeated, Wrapped
 from tests.engine.hands import Fault
-from tests.engine.lab import open_lab
-from tests.engine.stage import Stage
+from tests.engine.stage import Stage, open_stage
 
 pytestmark = [pytest.mark.anyio]
 
@@ -37,13 +36,8 @@ UNTIL_AFTER_THE_CALL = 12
 
 @pytest.fixture
 async def stage(database: Database, tmp_path: Path) -> AsyncIterator[Stage]:
-    patient = {"CONTROLPLANE_WORKER_LEASE_S": "86400"}
-    async with open_lab(database, tmp_path, more=patient) as lab:
-        stage = await Stage.open(lab)
-        try:
-            yield stage
-        finally:
-            await stage.clear()
+    async with open_stage(database, tmp_path) as opened:
+        yield opened
 
 
 # -- harnesses -----------------------------------------------------------------------------------

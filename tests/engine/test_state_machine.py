@@ -35,9 +35,8 @@ from controlplane.provisioning.plans import PLANS
 from controlplane_emails.memory import Fault as MailFault
 from tests.database import Database
 from tests.engine.hands import FOREVER, Fault
-from tests.engine.lab import open_lab
 from tests.engine.model import ACCEPTED_FROM
-from tests.engine.stage import Stage
+from tests.engine.stage import Stage, open_stage
 
 # Few, so that they collide.
 NAMES = st.sampled_from(["acme", "initech", "hooli"])
@@ -58,7 +57,7 @@ MAIL = st.sampled_from(
     ]
 )
 INDEX = st.integers(min_value=0, max_value=9)
-PLACES = st.integers(min_value=0, max_value=24)
+PLACES = st.integers(min_value=0, max_value=16)
 
 
 class Machine(RuleBasedStateMachine):
@@ -123,6 +122,21 @@ class Machine(RuleBasedStateMachine):
     def a_worker_goes_some_way(self, index: int, left: int, *, dies: bool) -> None:
         """And then freezes or dies. Others' leases have not run out."""
         self.do(self.stage.work(_at(self._live(), index), left=left, dies=dies))
+
+    @precondition(lambda self: self._live())
+    @rule(index=INDEX, left=PLACES, then=PLACES, dies=st.booleans())
+    def a_worker_is_overtaken(self, index: int, left: int, then: int, *, dies: bool) -> None:
+        """It freezes somewhere, another one takes over, and goes some way; then it wakes up."""
+        operation = _at(self._live(), index)
+        before = list(self.stage.hands)
+        self.do(self.stage.expire(operation))
+        self.do(self.stage.work(operation, left=left))
+        frozen = [hand for hand in self.stage.hands if hand not in before]
+        self.do(self.stage.expire(operation))
+        if operation in self._live():
+            self.do(self.stage.work(operation, left=then, dies=dies))
+        for hand in frozen:
+            self.do(self.stage.thaw(hand))
 
     @precondition(lambda self: self._live())
     @rule(index=INDEX)
@@ -191,21 +205,20 @@ def _at(found: list[Any], index: int) -> Any:
 @pytest.fixture
 def staged(database: Database, tmp_path: Path) -> Iterator[tuple[Stage, Callable[..., Any]]]:
     """One control plane and one event loop for all examples: each clears up behind itself."""
-    # No lease may run out by itself, however slow the machine is.
-    patient = {"CONTROLPLANE_WORKER_LEASE_S": "86400"}
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        lab = runner.run(stack.enter_async_context(open_lab(database, tmp_path, more=patient)))
+        opening = stack.enter_async_context(open_stage(database, tmp_path))
         try:
-            yield runner.run(Stage.open(lab)), runner.run
+            yield runner.run(opening), runner.run
         finally:
             runner.run(stack.aclose())
 
 
+@pytest.mark.timeout(900)
 def test_whatever_happens_all_ends_as_the_model_says(staged, request):
     deep = request.config.getoption("--deep")
     chosen = settings(
-        max_examples=deep or 12,
+        max_examples=deep or 16,
         stateful_step_count=60 if deep else 30,
         derandomize=not deep,
         database=None,
