@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 MINUTES ?= 5
-.PHONY: help setup demo dev test check bench chaos mutate
+.PHONY: help setup demo dev test check bench chaos leaks mutate
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,7 +44,7 @@ test: check ## check, then every test: whole on PostgreSQL 18, near the database
 check: $(DONE) ## format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy controlplane dns/controlplane_dns emails/controlplane_emails tests bench scripts
+	$(BIN)/mypy controlplane dns/controlplane_dns emails/controlplane_emails tests bench scripts examples
 	$(BIN)/lint-imports
 
 bench: $(DONE) ## measure against floors in the same run
@@ -53,6 +53,9 @@ bench: $(DONE) ## measure against floors in the same run
 
 chaos: $(DONE) ## kill workers and PostgreSQL at random for MINUTES, then look for harm
 	@$(BIN)/python -m tests.engine.chaos --minutes $(MINUTES)
+
+leaks: $(DONE) ## look for leaks between tenants in 25,000 requests, directly and through PgBouncer
+	$(BIN)/pytest tests/integration/routing/test_leaks.py --leaks 10000 -s
 
 mutate: $(DONE) ## break moves, plans and journal on purpose; count what the fast tests notice
 	@$(BIN)/python scripts/mutate.py

@@ -1,7 +1,6 @@
 import asyncio
 import contextlib
 import functools
-import random
 
 import anyio
 import psycopg
@@ -408,71 +407,3 @@ async def test_a_connection_goes_back_in_the_mode_in_which_it_came(world, autoco
             assert conn.prepare_threshold is None
         async with pool.connection() as conn:
             assert (conn.autocommit, conn.prepare_threshold) == (autocommit, 3)
-
-
-class _ClientGoneError(Exception):
-    pass
-
-
-async def _one_request(tenancy, tenant, what, number):
-    """One of the ways in which a request ends; returns what it saw in the tenant's table."""
-    async with tenancy.transaction(tenant) as conn:
-        seen = await _bodies(conn)
-        await conn.execute("UPDATE notes SET body = body WHERE id = 1")
-        match what:
-            case "error":
-                raise _ClientGoneError(seen)
-            case "sql error":
-                await conn.execute("INSERT INTO notes VALUES (1, 'taken')")
-            case "cancel":
-                (asyncio.current_task() or pytest.fail("no task")).cancel()
-                await conn.execute("SELECT 1")
-            case "savepoint":
-                async with conn.transaction(force_rollback=True):
-                    await conn.execute("INSERT INTO notes VALUES (%s, 'gone')", [number])
-                    async with conn.transaction():
-                        seen += (await _bodies(conn))[:1]
-                seen += await _bodies(conn)
-        return seen
-
-
-@pytest.mark.parametrize("size", [1, 3])
-async def test_thousands_of_requests_of_two_tenants_never_see_each_others_rows(
-    world, size, tenancy_on
-):
-    ways = ["plain", "plain", "savepoint", "error", "sql error", "cancel"]
-    draw = random.Random(20)  # noqa: S311  the same mixture every time
-    counts = dict.fromkeys(ways, 0)
-
-    async def client(pool, first):
-        tenancy = tenancy_on(pool)
-        for number in range(200):
-            tenant = (world.acme, world.globex)[(first + number) % 2]
-            what = draw.choice(ways)
-            counts[what] += 1
-            request = asyncio.create_task(_one_request(tenancy, tenant, what, 100 + number))
-            seen = await _outcome(request, what)
-            assert set(seen) <= {tenant.subdomain}
-
-    async with AsyncConnectionPool(world.app, min_size=size, max_size=size, open=False) as pool:
-        async with asyncio.TaskGroup() as clients:
-            for first in range(8):
-                clients.create_task(client(pool, first))
-        for _ in range(size):
-            assert await _state_at_checkout(pool) == DEFAULTS
-    assert min(counts.values()) > 200
-    assert (world.notes(world.acme), world.notes(world.globex)) == (["acme"], ["globex"])
-
-
-async def _outcome(request, what):
-    """What the request saw; it must have ended in the way that was asked for."""
-    try:
-        return await request
-    except _ClientGoneError as error:
-        assert what == "error"
-        return error.args[0]
-    except psycopg.errors.UniqueViolation:
-        assert what == "sql error"
-    except asyncio.CancelledError:
-        assert what == "cancel"
-    return []
