@@ -1,0 +1,1 @@
+"""A company's documents: an application whose tenants each have their own."""

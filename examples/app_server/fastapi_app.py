@@ -1,0 +1,65 @@
+"""The application in FastAPI."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from psycopg_pool import AsyncConnectionPool
+
+from controlplane.domain.problems import problem, problem_headers
+from controlplane.errors import ControlPlaneError
+from controlplane.routing import (
+    Tenancy,
+    TenantDirectory,
+    TenantMiddleware,
+    TrustedHeader,
+    check_login,
+)
+
+from . import documents
+from .documents import Document, NewDocument
+
+
+def create_app(
+    database_url: str, base_domain: str, *, proxies: Sequence[str] = ()
+) -> TenantMiddleware:
+    """As the one in Litestar."""
+    pool = AsyncConnectionPool(database_url, min_size=1, max_size=10, open=False)
+    tenancy = Tenancy(pool)
+
+    @asynccontextmanager
+    async def opened(_: FastAPI) -> AsyncIterator[None]:
+        async with pool:
+            async with pool.connection() as conn:
+                await check_login(conn)
+            yield
+
+    app = FastAPI(lifespan=opened, openapi_url=None)
+
+    @app.get("/documents")
+    async def search(q: str = "") -> list[Document]:
+        async with tenancy.transaction() as conn:
+            return await documents.search(conn, q)
+
+    @app.post("/documents", status_code=201)
+    async def create(new: NewDocument) -> Document:
+        async with tenancy.transaction() as conn:
+            return await documents.create(conn, new)
+
+    @app.get("/health")
+    async def health() -> str:
+        return "ok"
+
+    @app.exception_handler(ControlPlaneError)
+    async def answer(request: Request, error: ControlPlaneError) -> JSONResponse:
+        body = problem(error, instance=request.url.path)
+        return JSONResponse(body, error.status, problem_headers(error))
+
+    return TenantMiddleware(
+        app,
+        directory=TenantDirectory(pool),
+        base_domain=base_domain,
+        also=[TrustedHeader(proxies)],
+        exempt_paths=["/health"],
+    )
