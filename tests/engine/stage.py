@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import psycopg
-from psycopg.sql import SQL, Identifier
-
 from controlplane import wiring
 from controlplane.errors import (
     ControlPlaneError,
@@ -28,6 +25,7 @@ from controlplane.provisioning import lifecycle, requests
 from controlplane.provisioning.reaper import Reaper
 from controlplane.store.operations import OperationView
 from tests.database import Database
+from tests.engine.erasure import erase
 from tests.engine.hands import Killed, Workers
 from tests.engine.lab import ACTOR, Lab, open_lab
 from tests.engine.model import Model
@@ -37,8 +35,6 @@ from tests.engine.world import World, assert_journal, assert_world, fingerprint
 # The longest way there is: forward, back, and every wait in between.
 _ROUNDS = 40
 _GRACE = timedelta(days=30)
-# What refers to a tenant, before what is referred to.
-_IN_ORDER = "email_deliveries tenant_resources audit_log subdomain_holds operations tenants".split()
 _ASKS: dict[str, tuple[Callable[..., Awaitable[OperationView]], dict[str, Any]]] = {
     "again": (requests.provision_again, {}),
     "delete": (requests.delete_tenant, {}),
@@ -147,7 +143,6 @@ class Stage(Workers):
         self.excused = True
 
     async def outlast_holds(self) -> None:
-        """So much time has gone by that nobody is kept from a name any more."""
         await outlast_holds(self.lab)
         self.model.held.clear()
 
@@ -268,19 +263,7 @@ class Stage(Workers):
             assert hand.task is not None
             hand.task.cancel()
             await asyncio.wait({hand.task})
-        with psycopg.connect(self.lab.database.superuser_url, autocommit=True) as conn:
-            for tenant in self.model.tenants:
-                name = Identifier(f"tenant_{tenant.hex}")
-                conn.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(name))
-                conn.execute(SQL("DROP ROLE IF EXISTS {}").format(name))
-            for table in _IN_ORDER:
-                conn.execute(
-                    SQL("DELETE FROM public.{} WHERE {} <> %s").format(
-                        Identifier(table), Identifier("id" if table == "tenants" else "tenant_id")
-                    ),
-                    [self.bystander],
-                )
-            conn.execute("DELETE FROM public.witness")
+        erase(self.lab.database, self.model.tenants, but=self.bystander)
         records = self.lab.dns.records
         for name in [n for n, held in records.items() if held.mark.tenant != self.bystander]:
             del records[name]
