@@ -13,7 +13,7 @@ _FOLDER = Path(__file__).parent
 _KEY = "engine"
 
 
-@dataclass
+@dataclass(eq=False)
 class Report:
     """Of one process; the controller's adds up those of its workers."""
 
