@@ -26,6 +26,7 @@ from controlplane.routing.resolve import (
     whose,
     without_tenant_headers,
 )
+from controlplane.routing.revisions import Serves, refuse_unserved
 from controlplane.routing.tenant import RoutedTenant, tenant_scope
 
 Scope = MutableMapping[str, Any]
@@ -59,7 +60,8 @@ class TenantMiddleware:
     `also`, in their order. Every other request is answered with a problem (a websocket is closed
     with code 1008), and so is a TenantUnavailable that the app raises before it has begun to
     answer. A problem names the `scope["state"]["request_id"]` that an outer layer may have left.
-    Paths in `exempt_paths`, compared whole, reach the app without a tenant on any host.
+    Paths in `exempt_paths`, compared whole, reach the app without a tenant on any host. With
+    `serves`, a tenant whose schema is at another revision is answered 503 `tenant_migrating`.
 
     `violated` is told of what must never happen, with the tenant concerned: `tenant_mismatch` (a
     witness means another tenant), `tenant_schema_missing`, `denied` (the tenant's role was refused
@@ -74,12 +76,14 @@ class TenantMiddleware:
         base_domain: str,
         also: Sequence[Resolver] = (),
         exempt_paths: Collection[str] = (),
+        serves: Serves | None = None,
         violated: Violation = unheard,
     ) -> None:
         self._app = app
         self._directory = directory
         self._resolvers: tuple[Resolver, ...] = (HostLabel(base_domain), *also)
         self._exempt_paths = frozenset(exempt_paths)
+        self._serves = serves
         self._violated = violated
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,6 +97,7 @@ class TenantMiddleware:
             said, witnesses = whose(self._resolvers, _asked(scope, asked_with))
             tenant = await self._tenant(said)
             self._hear(witnesses, tenant)
+            refuse_unserved(tenant.revision, self._serves)
         except ControlPlaneError as error:
             return await _refuse(error, scope, send)
         if isinstance(said, Named) and said.prefix:

@@ -17,6 +17,7 @@ from controlplane.errors import (
 from controlplane.routing.answers import admitted
 from controlplane.routing.middleware import Violation, unheard
 from controlplane.routing.resolve import Asked, HostLabel, Named, Resolver, Whose, mismatch, whose
+from controlplane.routing.revisions import Serves, refuse_unserved
 from controlplane.routing.tenant import RoutedTenant, scoped_context
 
 _T = TypeVar("_T")
@@ -46,12 +47,14 @@ class TenantWSGIMiddleware:
         base_domain: str,
         also: Sequence[Resolver] = (),
         exempt_paths: Collection[str] = (),
+        serves: Serves | None = None,
         violated: Violation = unheard,
     ) -> None:
         self._app = app
         self._directory = directory
         self._resolvers: tuple[Resolver, ...] = (HostLabel(base_domain), *also)
         self._exempt_paths = frozenset(exempt_paths)
+        self._serves = serves
         self._violated = violated
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -63,6 +66,7 @@ class TenantWSGIMiddleware:
             said, witnesses = whose(self._resolvers, asked)
             tenant = self._tenant(said)
             self._hear(witnesses, tenant)
+            refuse_unserved(tenant.revision, self._serves)
             if isinstance(said, Named) and said.prefix:
                 environ = _below(environ, said.prefix)
             environ["controlplane.tenant"] = tenant

@@ -331,3 +331,11 @@ async def test_a_schema_that_is_missing_is_told_of():
     told = []
     sent = await _call(_wrap(lost, violated=lambda kind, _: told.append(kind)), _request())
     assert (sent[0]["status"], told) == (503, ["tenant_schema_missing"])
+
+
+@pytest.mark.parametrize(("serves", "status"), [({"abc"}, 200), ({"abd"}, 503)])
+async def test_a_tenant_at_a_revision_that_is_not_served_is_asked_to_come_back(serves, status):
+    sent = await _call(_wrap(App(), serves=serves), _request())
+    assert sent[0]["status"] == status
+    if status == 503:
+        assert dict(sent[0]["headers"])[b"x-error-code"] == b"tenant_migrating"

@@ -180,3 +180,8 @@ def test_what_the_tenants_role_was_denied_is_told_of_and_passes():
     with pytest.raises(InsufficientPrivilege):
         _call(grabbing, _environ(), violated=lambda kind, _: told.append(kind))
     assert told == ["denied"]
+
+
+@pytest.mark.parametrize(("serves", "status"), [({"abc"}, 200), ({"abd"}, 503)])
+def test_a_tenant_at_a_revision_that_is_not_served_is_asked_to_come_back(serves, status):
+    assert _call(plain, _environ(), serves=serves)[0] == status
