@@ -75,6 +75,7 @@ async def test_a_wait_ends_at_the_deadline_of_the_step_that_waits(owner):
     operation = await enter(owner, plan=TIMED, state="'running'")
     await begin_steps(owner, operation, "30 minutes")
     (found,) = await claimed(owner)
+    await enter(owner, plan=TIMED)
     assert 0 <= await _wait_s(owner, found, ordinal=SECOND) <= HOUR_S / 2
     for ordinal in (FIRST, None):
         assert await _wait_s(owner, found, ordinal=ordinal) >= 5 * HOUR_S
