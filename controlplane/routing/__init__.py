@@ -12,7 +12,7 @@ from controlplane.routing.jobs import (
 )
 from controlplane.routing.known import Ages
 from controlplane.routing.listening import listen
-from controlplane.routing.middleware import TenantMiddleware
+from controlplane.routing.middleware import TenantMiddleware, refused
 from controlplane.routing.resolve import Asked, PathPrefix, TokenClaim, TrustedHeader
 from controlplane.routing.safety import check_login
 from controlplane.routing.sync import SyncTenancy
@@ -41,6 +41,7 @@ __all__ = [
     "job_scope",
     "job_scope_sync",
     "listen",
+    "refused",
     "settled",
     "stamped",
     "streamed",

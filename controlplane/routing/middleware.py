@@ -38,6 +38,8 @@ ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 Violation = Callable[[str, RoutedTenant | None], None]
 
 _POLICY_VIOLATION = 1008
+# Where `refused` finds whom to tell: what it answers does not rise to the middleware.
+_VIOLATED = "controlplane.violated"
 
 
 def unheard(_kind: str, _tenant: RoutedTenant | None) -> None:
@@ -127,6 +129,7 @@ class TenantMiddleware:
             await send(message)
 
         scope["state"] = {**scope.get("state", {}), "tenant": tenant}
+        scope[_VIOLATED] = self._violated
         try:
             with tenant_scope(tenant):
                 await self._app(scope, receive, watched)
@@ -150,6 +153,19 @@ def _below(scope: Scope, prefix: str) -> Scope:
     """The same request for an app that is mounted at the prefix, as ASGI has it: `path` is whole,
     and `root_path` tells what of it is not the app's."""
     return {**scope, "root_path": scope.get("root_path", "") + prefix}
+
+
+async def refused(request: Any, error: Any) -> Any:
+    """For Starlette's and FastAPI's `add_exception_handler(ControlPlaneError, refused)`: what the
+    application raises is answered as the middleware answers, and `violated` is told. Frameworks
+    would make a 500 of it."""
+    if isinstance(error, TenantSchemaMissing):
+        request.scope.get(_VIOLATED, unheard)(error.code, request.scope["state"].get("tenant"))
+
+    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
+        await _refuse(error, scope, send)
+
+    return answer
 
 
 async def _refuse(error: ControlPlaneError, scope: Scope, send: Send) -> None:

@@ -3,11 +3,9 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 from psycopg_pool import AsyncConnectionPool
 
-from controlplane.domain.problems import problem, problem_headers
 from controlplane.errors import ControlPlaneError
 from controlplane.routing import (
     Tenancy,
@@ -15,6 +13,7 @@ from controlplane.routing import (
     TenantMiddleware,
     TrustedHeader,
     check_login,
+    refused,
 )
 
 from . import documents
@@ -36,6 +35,7 @@ def create_app(
             yield
 
     app = FastAPI(lifespan=opened, openapi_url=None)
+    app.add_exception_handler(ControlPlaneError, refused)
 
     @app.get("/documents")
     async def search(q: str = "") -> list[Document]:
@@ -50,11 +50,6 @@ def create_app(
     @app.get("/health")
     async def health() -> str:
         return "ok"
-
-    @app.exception_handler(ControlPlaneError)
-    async def answer(request: Request, error: ControlPlaneError) -> JSONResponse:
-        body = problem(error, instance=request.url.path)
-        return JSONResponse(body, error.status, problem_headers(error))
 
     return TenantMiddleware(
         app,

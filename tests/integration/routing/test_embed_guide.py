@@ -2,18 +2,29 @@
 
 import asyncio
 import contextlib
+import json
 import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import httpx2
 import pytest
 import uvicorn
-from psycopg_pool import AsyncConnectionPool
+from fastapi import FastAPI
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from controlplane.errors import MissingTenantContext
-from controlplane.routing import current_tenant
+from controlplane.errors import ControlPlaneError, MissingTenantContext
+from controlplane.routing import (
+    RoutedTenant,
+    Tenancy,
+    TenantDirectory,
+    TenantMiddleware,
+    current_tenant,
+    refused,
+    tenant_scope,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
 
@@ -21,13 +32,32 @@ GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "embed.md"
 BASE = "example.com"
 
 
+def _blocks():
+    """The guide's code; of what it changes, as it is afterwards."""
+    found = re.findall(r"^```(python|diff)\n(.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+    return [_without("-", code) if kind == "diff" else code for kind, code in found]
+
+
+def _without(sign, change):
+    lines = change.splitlines(keepends=True)
+    return "".join(line[1:] for line in lines if not line.startswith(sign))
+
+
+def test_ten_lines_make_an_application_of_one_company_one_of_many():
+    (change,) = re.findall(r"^```diff\n(.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+    before: dict[str, Any] = {}
+    exec(compile(_without("+", change), str(GUIDE), "exec"), before)  # noqa: S102  what a reader has
+    assert isinstance(before["create_app"]("", BASE), FastAPI)
+    assert "controlplane" not in _without("+", change)
+    assert 1 <= len(re.findall(r"^\+", change, re.MULTILINE)) <= 10
+
+
 @pytest.fixture(scope="module")
 def guide():
     """The names that the guide's code defines."""
-    blocks = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
     module = ModuleType("embed_guide")
     sys.modules[module.__name__] = module  # Litestar looks annotations up there
-    for block in blocks:
+    for block in _blocks():
         exec(compile(block, str(GUIDE), "exec"), vars(module))  # noqa: S102  what a reader would run
     yield vars(module)
     del sys.modules[module.__name__]
@@ -106,6 +136,30 @@ async def test_a_schema_dropped_by_hand_answers_503_and_nobodys_rows(world, guid
         assert (await get(f"globex.{BASE}")).status_code == 200
 
 
+async def test_what_the_framework_answers_is_heard_as_a_violation_too(world):
+    heard: list[tuple[str, RoutedTenant | None]] = []
+    async with AsyncConnectionPool(world.app, min_size=1, open=False) as pool:
+        tenancy, app = Tenancy(pool), FastAPI()
+        app.add_exception_handler(ControlPlaneError, refused)
+
+        @app.get("/notes")
+        async def notes() -> None:
+            async with tenancy.transaction() as conn:
+                await conn.execute("SELECT 1")
+
+        wrapped = TenantMiddleware(
+            app,
+            directory=TenantDirectory(pool),
+            base_domain=BASE,
+            violated=lambda kind, tenant: heard.append((kind, tenant)),
+        )
+        world.do("DROP SCHEMA {tenant} CASCADE", tenant=world.acme.schema)
+        async with _served(wrapped) as get:
+            assert (await get(f"acme.{BASE}")).status_code == 503
+            assert (await get(f"globex.{BASE}")).status_code == 200
+    assert heard == [("tenant_schema_missing", world.acme)]
+
+
 async def test_a_registry_that_cannot_be_read_answers_503(world, guide):
     async with _served(guide["create_app"](world.app, BASE)) as get:
         world.do("DROP VIEW public.tenant_registry")
@@ -121,13 +175,33 @@ async def test_hundreds_of_requests_at_once_each_see_their_own(world, guide):
             assert [answer.json()["notes"] for answer in answers] == [[host] for host in hosts]
 
 
-@pytest.mark.usefixtures("world")
-async def test_a_job_names_its_tenant(pool, guide):
-    assert await guide["count_notes"](pool, "acme") == 1
-    with pytest.raises(LookupError):
-        await guide["count_notes"](pool, "nobody")
+async def test_a_job_names_its_tenant(world, pool, guide):
+    queue: list[dict[str, str]] = []
+    with tenant_scope(world.acme):
+        guide["enqueue"](queue, {"kind": "count"})
+    directory, tenancy = TenantDirectory(pool), Tenancy(pool)
+    world.do("DELETE FROM {tenant}.notes", tenant=world.globex.schema)
+    assert await guide["count_notes"](queue[0], directory, tenancy) == 1
+    globex = {**queue[0], "tenant_id": str(world.globex.id)}
+    assert await guide["count_notes"](globex, directory, tenancy) == 0
+    with pytest.raises(MissingTenantContext):
+        await guide["count_notes"]({"kind": "count"}, directory, tenancy)
     with pytest.raises(MissingTenantContext):
         current_tenant()
+
+
+def test_threads_have_the_same(world, guide):
+    answers = []
+    with ConnectionPool(world.app, min_size=1, max_size=1, open=True) as pool:
+        app = guide["create_wsgi_app"](pool, BASE)
+        for host in (f"acme.{BASE}", f"globex.{BASE}", f"nobody.{BASE}"):
+            environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/notes", "HTTP_HOST": host}
+            told: list[str] = []
+            body = app(environ, lambda status, _headers, told=told: told.append(status))
+            answers.append((told[0], json.loads(b"".join(body))))
+            getattr(body, "close", lambda: None)()
+    assert answers[:2] == [("200 OK", ["acme"]), ("200 OK", ["globex"])]
+    assert (answers[2][0], answers[2][1]["code"]) == ("404 Not Found", "tenant_not_found")
 
 
 async def test_a_streaming_body_reads_its_own_tenant_to_the_end(world, guide):
