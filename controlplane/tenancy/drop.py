@@ -18,6 +18,7 @@ from controlplane.tenancy import contents, slots
 from controlplane.tenancy.contents import Piece, batches, going
 from controlplane.tenancy.ownership import find, owned
 from controlplane.tenancy.scope import send
+from controlplane.tenancy.versions import VERSIONS
 
 # All tables in one statement, so that foreign keys between them do not matter. IF EXISTS: what
 # belongs to a column goes with its table. Never CASCADE: it would take along what others built
@@ -33,6 +34,8 @@ WHERE n.nspname = :schema
 GROUP BY o.type, CASE WHEN o.type <> 'table' THEN o.identity END ORDER BY o.type DESC
 """)
 _SCHEMA = SQL("DROP SCHEMA {} RESTRICT")
+_VERSIONS = SQL("DROP TABLE IF EXISTS {}.{}")
+_HAS_VERSIONS = text("SELECT to_regclass(:named) IS NOT NULL")
 # Everything the role was granted lies in its schema, so its going needs no DROP OWNED, which
 # only a member of the role could run.
 _ROLE = SQL("DROP ROLE {}")
@@ -71,6 +74,7 @@ async def _emptied(conn: AsyncConnection, schema: SchemaName, budget: int) -> bo
         # At once, before anything is gone: a tenant is not to be left in halves.
         if dependents := await contents.dependents(conn, schema):
             raise _conflict(what, dependents)
+        await _unversion(conn, schema)
         await _lessen(conn, what, await contents.pieces(conn, schema), budget)
         return False
     # In as many rounds as one thing depends on another.
@@ -78,6 +82,20 @@ async def _emptied(conn: AsyncConnection, schema: SchemaName, budget: int) -> bo
         if await _send(conn, what, *drops):
             break
     return True
+
+
+async def _unversion(conn: AsyncConnection, schema: SchemaName) -> None:
+    """Take away first what tells a whole schema from one that has lost some of it."""
+    versions = _VERSIONS.format(Identifier(schema), Identifier(VERSIONS))
+    await _refusal(conn, versions.as_string())
+
+
+async def left_over(conn: AsyncConnection, *, tenant_id: UUID, mark: Mark) -> bool:
+    """Whether the schema is ours and no whole one: a drop in several transactions was given up."""
+    if not owned((await find(conn, tenant_id)).schema, mark):
+        return False
+    named = f"{schema_name(tenant_id)}.{VERSIONS}"
+    return not (await conn.execute(_HAS_VERSIONS, {"named": named})).scalar_one()
 
 
 async def _lessen(conn: AsyncConnection, what: str, found: Sequence[Piece], budget: int) -> None:

@@ -9,7 +9,7 @@ from controlplane.domain.naming import schema_name
 from controlplane.provisioning.step import Later, Output, Target
 from controlplane.store import tenants
 from controlplane.tenancy.create import create
-from controlplane.tenancy.drop import drop
+from controlplane.tenancy.drop import drop, left_over
 from controlplane.tenancy.ownership import find
 from controlplane.tenancy.template import Template
 
@@ -27,7 +27,11 @@ class Schema:
     def external_id(self, target: Target) -> str:
         return schema_name(target.tenant.id)
 
-    async def ensure(self, tx: AsyncConnection, target: Target) -> Output:
+    async def ensure(self, tx: AsyncConnection, target: Target) -> Output | Later:
+        if await left_over(tx, tenant_id=target.tenant.id, mark=target.mark):
+            # Of an undo or a purge that was abandoned halfway. Nobody was ever let into it again.
+            await drop(tx, tenant_id=target.tenant.id, mark=target.mark)
+            return Later(PAUSE_S)
         revision = await create(
             tx,
             tenant_id=target.tenant.id,
