@@ -42,9 +42,9 @@ def at_nth(n: int) -> Dies:
     return lambda life, _here: len(life.passed) == n
 
 
-def after_a_commit(life: "Life", _place: str) -> bool:
-    """Dies as soon as its drive has committed anything."""
-    return life.commits > 0
+def after_commits(n: int) -> Dies:
+    """Dies as soon as its drive has committed so often."""
+    return lambda life, _here: life.commits >= n
 
 
 @dataclass
