@@ -11,9 +11,9 @@ from controlplane.provisioning import lifecycle, requests
 from controlplane_dns.memory import Fault
 from tests.engine.faults import Failure
 from tests.engine.lab import ACTOR
+from tests.engine.looking import deleted, failed, listed, repaired, state_of
 from tests.engine.names import is_free, outlast_holds
 from tests.engine.plans_under_test import plant
-from tests.engine.test_reconcile import deleted, failed, listed, repaired, state_of
 from tests.engine.world import assert_world
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
