@@ -6,6 +6,6 @@ _PACKAGE = Path(__file__).parent
 
 
 def folder(name: str) -> Path:
-    """The asset folder `migrations` or `tenant_template`."""
+    """The asset folder `migrations`, `tenant_template` or `examples`."""
     packed = _PACKAGE / "_assets" / name
     return packed if packed.is_dir() else _PACKAGE.parent / name

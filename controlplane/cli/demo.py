@@ -30,7 +30,7 @@ def command(*, keep: Path | None) -> None:
     """Provision two tenants and roll back a third, for real, and check what is left.
 
     Starts PostgreSQL, API and worker, makes two tenants through the HTTP API, shows that each sees
-    its own rows only, lets a third fail at DNS and shows that nothing of it stays. Exit code 0 says
+    its own rows only, in a sample app server too, lets a third fail at DNS and shows that nothing of it stays. Exit code 0 says
     that all of it was as it must be. With DATABASE_URL (an administrator's URL) it uses that server
     instead of the embedded one; its database is gone afterwards, unless it is kept.
     """

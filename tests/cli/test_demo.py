@@ -13,6 +13,7 @@ def test_demo_leaves_exactly_two_tenants_and_nothing_of_the_third(folder: Path) 
     done = run("demo", "--keep", folder)
     assert done.returncode == 0, done.stderr
     assert "All as it must be" in done.stdout
+    assert "contract.pdf, offer.pdf" in done.stdout
     server = embedded.start(folder / "postgres")
     try:
         with psycopg.connect(at_database(server.superuser_url, "controlplane_dev")) as conn:

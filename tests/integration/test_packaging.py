@@ -30,6 +30,7 @@ print(migrations, template, sep="\\n")
 assert any((migrations / "public" / "versions").glob("*.py"))
 assert any((migrations / "tenant" / "versions").glob("*.py"))
 assert any((template / "versions").glob("*.py"))
+assert (assets.folder("examples") / "app_server" / "litestar_app.py").is_file()
 """
 
 

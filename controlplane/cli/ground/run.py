@@ -76,7 +76,7 @@ async def running(wish: Wish, stopping: asyncio.Event) -> AsyncIterator[Running]
         parts = await stack.enter_async_context(open_parts(wanted))
         await asyncio.to_thread(_create_zone, wanted)
         token = await first_admin.fresh_token(parts.owner)
-        await stack.enter_async_context(_served(create_app(parts), bound, stopping))
+        await stack.enter_async_context(served(create_app(parts), bound, stopping))
         await working(folder.worker_pid, stopping)
         _check(stopping)
         yield Running(folder, urls, wanted, parts, f"http://{_HOST}:{port}", token)
@@ -120,7 +120,8 @@ def _check(stopping: asyncio.Event) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _served(app: Any, bound: socket.socket, ended: asyncio.Event) -> AsyncIterator[None]:
+async def served(app: Any, bound: socket.socket, ended: asyncio.Event) -> AsyncIterator[None]:
+    """The app answers on the socket. `ended` is set when it stops, by itself or at the end."""
     ready, stopping = asyncio.Event(), asyncio.Event()
     task = asyncio.create_task(serving.serve(app, bound, stopping, ready=ready))
     task.add_done_callback(lambda _: ended.set())

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from controlplane.cli import follow
 from controlplane.cli.client import TENANTS, Api, api_at
 from controlplane.cli.exits import CommandFailed
-from controlplane.cli.ground import checks
+from controlplane.cli.ground import checks, sample
 from controlplane.cli.ground.checks import Checks
 from controlplane.cli.ground.run import Running
 from controlplane.cli.output import print_table
@@ -41,6 +41,8 @@ async def act(up: Running) -> None:
         await _show_isolation(up, found, [acme, globex])
         _heading("The host name decides")
         await _show_hosts(up, found)
+        _heading("A document of the same name in each, through the sample app server")
+        await sample.show_documents(up, found)
         _heading("A third, whose name in the zone is somebody else's")
         third = await _fail(api, up, found)
         _heading("What is left")
