@@ -12,11 +12,12 @@ from controlplane.domain.drift import Finding, Kind
 from controlplane.store.tables import drift_findings as table
 from controlplane.store.tables import drift_look
 
-# Two sweeps may end in another order than they began: the later look counts.
+# Two sweeps may end in another order than they began: the later look counts. One of the future was
+# dated by a clock that has been set back since; waiting for it would show old findings till then.
 _LOOKED = text("""
 INSERT INTO public.drift_look (looked_at) VALUES (:looked_at)
 ON CONFLICT (singleton) DO UPDATE SET looked_at = excluded.looked_at
-WHERE drift_look.looked_at < excluded.looked_at
+WHERE drift_look.looked_at < excluded.looked_at OR drift_look.looked_at > clock_timestamp()
 RETURNING 1
 """)
 # A worker of a newer release may find what this one has no word for.

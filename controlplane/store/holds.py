@@ -88,9 +88,9 @@ def _moment(until: datetime) -> str:
 
 async def reserve(conn: AsyncConnection, subdomain: Subdomain, tenant_id: UUID) -> None:
     """Hold a claimed name for the tenant's rename, until that has ended."""
-    await conn.execute(
-        insert(table).values(subdomain=subdomain, why=HoldReason.RENAME, tenant_id=tenant_id)
-    )
+    row = insert(table).values(subdomain=subdomain, why=HoldReason.RENAME, tenant_id=tenant_id)
+    # Its own, or it would not have been claimed: of a rename that was ended by hand.
+    await conn.execute(row.on_conflict_do_nothing())
 
 
 async def quarantine(
@@ -149,11 +149,11 @@ def _hold(row: Row[Any]) -> Hold:
     return Hold(row.subdomain, HoldReason(row.why), row.tenant_id, row.until, row.created_at)
 
 
-async def end(conn: AsyncConnection, subdomain: Subdomain) -> list[Hold]:
-    """End every hold of a name before its time; what was ended.
+async def end(conn: AsyncConnection, subdomain: Subdomain) -> tuple[list[Hold], list[UUID]]:
+    """End every hold of a name before its time; those, and whose records keep it no longer.
 
-    A record that an abandoned operation may have left there keeps the name no longer. Raises
-    InvalidState while an operation is at work on such a record, or renames a tenant so.
+    Such a record is one that an abandoned operation may have left. Raises InvalidState while an
+    operation is at work on it, or renames a tenant so.
     """
     await _alone(conn, subdomain)
     ended = await of(conn, subdomain)
@@ -162,7 +162,7 @@ async def end(conn: AsyncConnection, subdomain: Subdomain) -> list[Hold]:
     busy = exists().where(
         operations.c.tenant_id.in_([*strays, *renaming]), operations.c.finished_at.is_(None)
     )
-    if renaming or (await conn.execute(select(busy))).scalar_one():
+    if (await conn.execute(select(busy))).scalar_one():
         raise InvalidState(
             f"An operation is at work on '{subdomain}'; ask again once it has ended."
         )
@@ -173,7 +173,7 @@ async def end(conn: AsyncConnection, subdomain: Subdomain) -> list[Hold]:
         )
     )
     await conn.execute(delete(table).where(table.c.subdomain == subdomain))
-    return ended
+    return ended, strays
 
 
 def _strays(subdomain: Subdomain) -> Any:

@@ -65,6 +65,17 @@ async def test_a_look_that_began_earlier_does_not_overwrite_a_later_one(lab):
     assert (await looked(lab)).looked_at == now
 
 
+async def test_a_look_of_the_future_was_dated_by_a_wrong_clock_and_is_overwritten(lab):
+    async with lab.parts.owner.begin() as conn:
+        now = await findings.now(conn)
+        stale = Finding(Kind.RECORD_MISSING, "stale", uuid4(), "no record")
+        assert await findings.keep(conn, [stale], looked_at=now + timedelta(days=365))
+        assert await findings.keep(conn, [], looked_at=now)
+
+    assert await kept(lab) == {}
+    assert (await looked(lab)).looked_at == now
+
+
 async def test_two_sweeps_at_once_leave_one_report(lab):
     await plant(lab, uuid4(), record="orphan")
     reapers = [wiring.open_reaper(lab.parts) for _ in range(3)]

@@ -217,9 +217,42 @@ async def test_an_operator_gives_a_name_free_before_its_time_and_on_record(
     assert (ended.tenant_id, ended.why) == (acme.id, "released")
     (row,) = await conn.execute(select(audit_log).where(audit_log.c.action == "subdomain.release"))
     assert (row.target, row.actor) == ("acme", ADMIN.id)
-    assert row.before == {"holds": [{"why": "released", "tenant_id": str(acme.id)}]}
+    assert row.before == {
+        "holds": [{"why": "released", "tenant_id": str(acme.id)}],
+        "records_of": [str(acme.id)],
+    }
     assert await release_name(conn, ACME, actor=ADMIN) == []
     await accept(conn, "acme")
+
+
+async def test_a_record_alone_that_is_given_up_is_on_record(
+    conn: AsyncConnection, acme: Accepted
+) -> None:
+    await _release(conn, acme, timedelta(0))
+    await conn.execute(
+        tenant_resources.insert().values(
+            tenant_id=acme.id, kind="dns", external_id="acme", operation_id=acme.operation
+        )
+    )
+    assert await release_name(conn, ACME, actor=ADMIN) == []
+    (row,) = await conn.execute(select(audit_log).where(audit_log.c.action == "subdomain.release"))
+    assert row.before == {"holds": [], "records_of": [str(acme.id)]}
+    await accept(conn, "acme")
+
+
+async def test_a_rename_that_ended_without_its_hold_is_asked_for_again_or_given_free(
+    conn: AsyncConnection, acme: Accepted
+) -> None:
+    """As after an abandon by a release that knew no holds."""
+    await _active(conn, acme)
+    await _end(conn, await _rename(conn, acme.id, "acme-new"))
+    operation_id = await _rename(conn, acme.id, "acme-new")
+    with pytest.raises(InvalidState, match="at work"):
+        await release_name(conn, Subdomain("acme-new"), actor=ADMIN)
+    await _end(conn, operation_id)
+    (ended,) = await release_name(conn, Subdomain("acme-new"), actor=ADMIN)
+    assert ended.why == "rename"
+    await accept(conn, "acme-new")
 
 
 async def test_no_operator_gives_a_name_free_while_an_operation_is_at_work_on_it(
