@@ -50,6 +50,10 @@ from controlplane.tenancy import lint, template
 from controlplane.tenancy.compile import compiled
 from controlplane.tenancy.template import Template
 
+# A name rests so long in any case: for a few seconds an app server may still lead it to the tenant
+# that has let go of it (controlplane.routing.known.Ages).
+_UNBELIEVED = timedelta(minutes=1)
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -149,7 +153,7 @@ def timing(settings: Settings) -> Timing:
 def open_steps(parts: Parts) -> dict[str, LocalStep | RemoteStep]:
     """Every step that a plan may name."""
     app_login = sqlalchemy_url(parts.settings.app_database_url.get_secret_value()).username or ""
-    quarantine = timedelta(days=parts.settings.quarantine_days)
+    quarantine = max(timedelta(days=parts.settings.quarantine_days), _UNBELIEVED)
     return {
         "schema": Schema(parts.template, app_login),
         "admin": Admin(),

@@ -8,9 +8,10 @@ from controlplane import wiring
 from controlplane.domain.naming import Subdomain
 from controlplane.errors import Permanent, ProviderUnavailable, SubdomainQuarantined, SubdomainTaken
 from controlplane.provisioning import lifecycle, requests
+from controlplane.routing import Ages
 from controlplane_dns.memory import Fault
 from tests.engine.faults import Failure
-from tests.engine.lab import ACTOR
+from tests.engine.lab import ACTOR, open_lab
 from tests.engine.looking import deleted, failed, listed, repaired, state_of
 from tests.engine.names import is_free, outlast_holds
 from tests.engine.plans_under_test import plant
@@ -230,6 +231,14 @@ async def test_an_abandoned_rename_that_was_being_undone_keeps_its_name_for_the_
 
 
 # -- quarantine without a rename --------------------------------------------------------------------
+
+
+async def test_without_a_quarantine_a_name_rests_until_no_app_server_believes_in_it(
+    database, tmp_path
+):
+    async with open_lab(database, tmp_path, more={"CONTROLPLANE_QUARANTINE_DAYS": "0"}) as lab:
+        for step in ("switch", "bury"):
+            assert lab.steps[step].quarantine > 10 * timedelta(seconds=Ages().fresh_s)
 
 
 async def test_a_purged_tenants_name_is_free_for_others_when_its_quarantine_is_over(lab):
