@@ -132,18 +132,18 @@ class Trial:
     undoing: bool
     bystander: UUID
     mortals: Mortals
-    _before: dict[str, Any] = field(default_factory=dict)
+    _has_begun: bool = False
     _healthy: dict[str, Any] = field(default_factory=dict)
     # Those of the bystander.
     _mails: int = 0
 
     async def begin(self) -> OperationView:
         """Ask for the plan; when undoing, its pivot will fail."""
-        if self._before:
+        if self._has_begun:
             await self._forget()
             failpoints.log.more += 1
         else:
-            self._before = await fingerprint(self.lab, self.bystander)
+            self._has_begun = True
             self._healthy = dict(self.lab.steps)
             self._mails = len(self.lab.sender.sent)
         self.lab.steps = self._healthy
@@ -170,7 +170,6 @@ class Trial:
         outcome = "cancelled" if cancelled else "failed"
         assert ended.state == (outcome if back else "succeeded")
         assert world.tenants[operation.tenant_id].state == expected
-        assert await fingerprint(self.lab, self.bystander) == self._before
         if not back:
             assert len(self.lab.sender.sent) - self._mails == self.scenario.mails - 1
 
@@ -190,13 +189,15 @@ class Trial:
 
 @asynccontextmanager
 async def open_trial(lab: Lab, scenario: Scenario, *, undoing: bool) -> AsyncIterator[Trial]:
-    """A lab without tenants becomes one with the bystander 'globex', where workers die."""
+    """A lab without tenants becomes one where workers die beside 'globex', whom nothing touches."""
     bystander = await lab.active("globex")
+    before = await fingerprint(lab, bystander)
     url = lab.database.superuser_url
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as superuser:
         mortals = Mortals(lab, superuser)
         try:
             yield Trial(lab, scenario, undoing, bystander, mortals)
+            assert await fingerprint(lab, bystander) == before
         finally:
             await mortals.database.dispose()
 
