@@ -1,12 +1,24 @@
 """An application with all that a request can do in a tenant's transaction, good and bad."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import cycle
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import ConnectionPool
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from controlplane.routing import Bulkhead, Tenancy, TenantDirectory, TenantMiddleware
+from controlplane.routing import (
+    Bulkhead,
+    SyncTenancy,
+    Tenancy,
+    TenantDirectory,
+    TenantMiddleware,
+)
+from controlplane.routing.sqlalchemy_sessions import async_tenant_sessions
 from controlplane.testing import Ask
 from controlplane.testing.ground import BASE_DOMAIN
 
@@ -22,6 +34,8 @@ ASKS = (
     Ask("/stream"),
     Ask("/pieces"),
     Ask("/whole"),
+    Ask("/session"),
+    Ask("/thread"),
     Ask("/slow"),
     Ask("/fail", fails=True),
     Ask("/taken", fails=True),
@@ -34,8 +48,9 @@ _READ = "SELECT body FROM notes WHERE id = %s"
 class NotesApp:
     """`tenancy` opens its transactions; what a request does is its path."""
 
-    def __init__(self, tenancy: Any) -> None:
+    def __init__(self, tenancy: Any, url: str) -> None:
         self.tenancy = tenancy
+        self._others = _Others(url)
         # Both forms, in turns: they keep the same promises.
         self._pipelined = cycle((True, True, False))
 
@@ -43,9 +58,10 @@ class NotesApp:
         return self.tenancy.transaction(pipelined=next(self._pipelined))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        assert scope["type"] == "http"
+        if scope["type"] == "lifespan":
+            return await self._others.live(receive, send)
         do: Callable[..., Awaitable[None]] = getattr(self, scope["path"][1:].replace("-", "_"))
-        await do(_Answer(receive, send))
+        return await do(_Answer(receive, send))
 
     async def read(self, answer: "_Answer") -> None:
         async with self._transaction() as conn:
@@ -96,6 +112,18 @@ class NotesApp:
         (found,) = await self.tenancy.run([(_READ, [1])])
         await answer.all_of(found.rows[0][0])
 
+    async def session(self, answer: "_Answer") -> None:
+        async with self._others.sessions() as session, session.begin():
+            found = (
+                await session.execute(text("SELECT body FROM notes WHERE id = 1"))
+            ).scalar_one()
+            async with session.begin_nested():
+                await session.execute(text("UPDATE notes SET body = body"))
+        await answer.all_of(found)
+
+    async def thread(self, answer: "_Answer") -> None:
+        await answer.all_of(await asyncio.to_thread(self._others.read))
+
     async def slow(self, answer: "_Answer") -> None:
         async with self._transaction() as conn:
             await conn.execute("UPDATE notes SET body = body")
@@ -132,6 +160,38 @@ class NotesApp:
         await answer.end()
 
 
+class _Others:
+    """One connection for SQLAlchemy and one for threads. Behind a pooler they are the same as all
+    the others."""
+
+    def __init__(self, url: str) -> None:
+        driven = make_url(_as_url(url))
+        self._engine = create_async_engine(driven, pool_size=1, max_overflow=0)
+        self.sessions = async_tenant_sessions(self._engine)
+        self._pool = ConnectionPool(url, min_size=1, max_size=1, open=False, timeout=60)
+        self._tenancy = SyncTenancy(self._pool)
+
+    def read(self) -> str:
+        with self._tenancy.transaction() as conn:
+            row = conn.execute(_READ, [1]).fetchone()
+        return "" if row is None else str(row[0])
+
+    async def live(self, receive: Any, send: Any) -> None:
+        await receive()
+        await asyncio.to_thread(self._pool.open, wait=True)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await asyncio.to_thread(self._pool.close)
+        await self._engine.dispose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _as_url(conninfo: str) -> str:
+    parts = conninfo_to_dict(conninfo)
+    where = "{user}:{password}@{host}:{port}/{dbname}".format_map(parts)
+    return f"postgresql+psycopg://{where}"
+
+
 class _Answer:
     def __init__(self, receive: Any, send: Any) -> None:
         self.receive = receive
@@ -161,5 +221,5 @@ def create_app(pool: Any, *, tenancy: Any = None) -> Any:
     """Behind the middleware; `tenancy` takes the place of ours."""
     # Few tenants before a connection is replaced: that happens all the time, too.
     ours = Tenancy(pool, bulkhead=Bulkhead(2, wait_s=60), tenants_per_connection=40)
-    app = NotesApp(tenancy or ours)
+    app = NotesApp(tenancy or ours, pool.conninfo)
     return TenantMiddleware(app, directory=TenantDirectory(pool), base_domain=BASE_DOMAIN)

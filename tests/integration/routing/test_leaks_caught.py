@@ -137,6 +137,27 @@ async def test_a_scope_that_outlives_its_request_is_caught(few):
     assert (await _found(few, create)).wrong_scopes > 0
 
 
+class TakesBackWhenAllIsWell(Tenancy):
+    """Whatever ends a request otherwise, ends it before the RESETs."""
+
+    @contextlib.asynccontextmanager
+    async def transaction(self, *_, **__):
+        names = {"tenant": sql.Identifier(current_tenant().schema)}
+        async with self._pool.connection() as conn:
+            await conn.set_autocommit(True)
+            await conn.execute(sql.SQL("SET search_path TO {tenant}").format(**names))
+            await conn.execute(sql.SQL("SET ROLE {tenant}").format(**names))
+            await conn.execute(f"SET app.current_tenant_id TO '{current_tenant().id}'")
+            yield conn
+            for name in ("ROLE", "search_path", "app.current_tenant_id"):
+                await conn.execute(f"RESET {name}")
+
+
+async def test_disturbances_strike_inside_transactions(few):
+    found = await _found(few, _with(TakesBackWhenAllIsWell), asks=(Ask("/stream"), Ask("/slow")))
+    assert found.wrong_checkouts > 0
+
+
 async def test_a_leak_fails_the_test_and_says_where(few):
     with pytest.raises(AssertionError, match=r"(?s)[1-9]\d* wrong rows.*another tenant's row"):
         await assert_no_leak(
