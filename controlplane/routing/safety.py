@@ -43,6 +43,14 @@ _WARNINGS = {
     "PUBLIC may create temporary tables; as the database's owner:"
     " REVOKE TEMPORARY ON DATABASE … FROM PUBLIC": """
         SELECT has_database_privilege('public', current_database(), 'TEMPORARY')""",
+    # SQL inside a tenant may leave them, for whoever has left its role is the login.
+    "the login or the database has a role, a search path or a tenant of its own in its settings;"
+    " look into pg_db_role_setting and RESET it": r"""
+        SELECT EXISTS (
+          SELECT FROM pg_db_role_setting, unnest(setconfig) AS setting
+          WHERE (setrole = 0 OR setrole = session_user::regrole)
+            AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+            AND setting ~* '^(role|search_path|session_authorization|app\.current_tenant_id)=')""",
 }
 
 

@@ -213,6 +213,23 @@ def test_a_cursor_that_outlives_its_transaction_is_there_for_the_next_tenants_sq
     assert (marker(globex),) in rows
 
 
+def test_what_somebody_left_in_the_logins_settings_is_in_no_transaction(place, two):
+    acme, globex = two.tenants
+    with psycopg.connect(two.superuser_url, autocommit=True) as conn:
+        # In this database alone: the login is that of other tests, too.
+        leave = "ALTER ROLE {} IN DATABASE {} SET {} TO {}"
+        for setting in ("search_path", "role", "app.current_tenant_id"):
+            value = sql.Literal(str(globex.id)) if "." in setting else sql.Identifier(globex.schema)
+            login, database = sql.Identifier(place.app_login), sql.Identifier(conn.info.dbname)
+            conn.execute(sql.SQL(leave).format(login, database, sql.SQL(setting), value))
+    one = _One(two.app_url)
+    for tenant in (acme, globex, acme):
+        with SyncTenancy(one).transaction(tenant) as conn:
+            names = conn.execute("SELECT name FROM roles WHERE name LIKE 'marker-%'").fetchall()
+        assert names == [(marker(tenant),)]
+    one.conn.close()
+
+
 STACKED = "SELECT 1; SELECT 2"
 
 

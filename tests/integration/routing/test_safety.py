@@ -28,6 +28,18 @@ async def test_what_public_may_do_is_warned_about(world):
     assert "temporary tables" in temporary
 
 
+@pytest.mark.parametrize("left", ["search_path", "role", "app.current_tenant_id"])
+async def test_what_somebody_left_in_the_logins_settings_is_warned_about(world, left):
+    world.do("REVOKE EXECUTE ON FUNCTION pg_catalog.set_config FROM PUBLIC")
+    world.do("REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC", name=world.database)
+    world.do("ALTER ROLE {login} SET statement_timeout TO '10s'", login=world.login)
+    assert await _check(world) == []
+    names = {"login": world.login, "name": world.database, "globex": world.globex.schema}
+    world.do(f"ALTER ROLE {{login}} IN DATABASE {{name}} SET {left} TO {{globex}}", **names)
+    (warning,) = await _check(world)
+    assert "pg_db_role_setting" in warning
+
+
 FAULTS = {
     "a superuser": ("ALTER ROLE {login} SUPERUSER", r"programs\): app_"),
     "past row security": ("ALTER ROLE {login} BYPASSRLS", "powers over all tenants"),
