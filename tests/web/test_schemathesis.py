@@ -24,14 +24,18 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
 
 _ON_TENANTS_HOSTS = "getTenantInfo"
 # What a schema cannot say: a key that was used for another request, a reserved subdomain, the
-# subdomain that confirms.
+# subdomain that confirms, what a host may look like.
 _SETTINGS = """
 [[operations]]
 include-operation-id = [
   "createTenant", "provisionTenant", "suspendTenant", "resumeTenant", "restoreTenant", "purgeTenant",
-  "resendWelcome",
+  "resendWelcome", "renameTenant",
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422"]
+
+[[operations]]
+include-operation-id = ["resolveHost"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404"]
 """
 
 
