@@ -222,4 +222,6 @@ def create_app(pool: Any, *, tenancy: Any = None) -> Any:
     # Few tenants before a connection is replaced: that happens all the time, too.
     ours = Tenancy(pool, bulkhead=Bulkhead(2, wait_s=60), tenants_per_connection=40)
     app = NotesApp(tenancy or ours, pool.conninfo)
-    return TenantMiddleware(app, directory=TenantDirectory(pool), base_domain=BASE_DOMAIN)
+    # All wait for the one connection, also those who ask the registry.
+    directory = TenantDirectory(pool, timeout_s=60)
+    return TenantMiddleware(app, directory=directory, base_domain=BASE_DOMAIN)
