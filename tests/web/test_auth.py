@@ -55,6 +55,9 @@ CASES = {
     "abandonOperation": Case(
         "POST", f"{OPERATIONS}/{_ID}/abandon", {"reason": "gone", "comment": "gone"}
     ),
+    "listFindings": Case("GET", "/api/admin/findings", supers=True),
+    "repairFindings": Case("POST", "/api/admin/findings/repair", {}, supers=True),
+    "resolveHost": Case("GET", f"/api/edge/resolve?host=nobody.{BASE}"),
     "getLiveness": Case("GET", "/health/live", public=True),
     "getReadiness": Case("GET", "/health/ready", public=True),
     "getAppInfo": Case("GET", "/api/app/info", public=True),
@@ -100,7 +103,7 @@ async def test_readers_read_and_change_nothing(site: Site, name: str, speaker: s
     before = await site.counts()
     async with site.client(speaker) as client:
         answer = await call(client, ADMINS[name])
-    if ADMINS[name].method == "GET":
+    if ADMINS[name].method == "GET" and not ADMINS[name].supers:
         assert answer.status_code in {200, 404}
     else:
         assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
