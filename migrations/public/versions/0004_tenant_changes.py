@@ -40,6 +40,25 @@ _VIEW = """
 CREATE VIEW public.tenant_registry_changes AS
 SELECT changed_in, subdomain FROM public.tenant_changes
 """
+# Servers that run already go on while this is done: whoever may change a tenant must be able to
+# tell of it from the first moment. New logins are granted the same by `controlplane migrate`.
+_GRANT = """
+DO $$
+DECLARE given record;
+BEGIN
+  FOR given IN
+    SELECT DISTINCT grantee, table_name FROM information_schema.role_table_grants
+    WHERE table_schema = 'public' AND grantee <> current_user
+      AND (table_name, privilege_type) IN (('tenants', 'UPDATE'), ('tenant_registry', 'SELECT'))
+  LOOP
+    IF given.table_name = 'tenants' THEN
+      EXECUTE format('GRANT INSERT ON public.tenant_changes TO %I', given.grantee);
+    ELSE
+      EXECUTE format('GRANT SELECT ON public.tenant_registry_changes TO %I', given.grantee);
+    END IF;
+  END LOOP;
+END $$
+"""
 
 
 def upgrade() -> None:
@@ -63,7 +82,7 @@ def upgrade() -> None:
     for column in ("changed_in", "at"):
         name = op.f(f"ix_tenant_changes_{column}")
         op.create_index(name, "tenant_changes", [column], unique=False, schema="public")
-    for statement in (_TELL, _AFTER_UPDATE, _AFTER_THE_REST, _VIEW):
+    for statement in (_TELL, _AFTER_UPDATE, _AFTER_THE_REST, _VIEW, _GRANT):
         op.execute(statement)
 
 

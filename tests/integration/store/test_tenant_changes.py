@@ -3,6 +3,8 @@
 import psycopg
 import pytest
 
+from controlplane.store import migrate
+
 pytestmark = pytest.mark.database_near
 
 _TENANT = (
@@ -54,6 +56,16 @@ def test_a_change_that_app_servers_see_is_told_of(database, control, change, tol
     since = _newest(control)
     control.execute(change)
     assert _told(database, since) == told
+
+
+def test_servers_that_run_already_go_on_while_the_schema_is_upgraded(database):
+    """Before anybody is granted anything anew."""
+    migrate.downgrade_public(database.owner_url, "0003")
+    migrate.upgrade_public(database.owner_url)
+    with psycopg.connect(database.control_url, autocommit=True) as conn:
+        since = _newest(conn)
+        conn.execute(_TENANT, ["acme"])
+    assert _told(database, since) == {"acme"}
 
 
 def test_a_change_that_was_rolled_back_is_not_told_of(database, control):
