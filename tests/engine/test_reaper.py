@@ -15,8 +15,8 @@ from controlplane.store import idempotency
 from controlplane_dns.memory import Fault
 from tests.engine.faults import Failure
 from tests.engine.lab import ACTOR
-from tests.engine.names import outlast_holds
 from tests.engine.looking import age, listed, state_of
+from tests.engine.names import outlast_holds
 from tests.engine.plans_under_test import plant
 from tests.engine.world import assert_world
 

@@ -1,8 +1,8 @@
 """What does not fit together is listed whole and alone, and set right by operations alone."""
 
+from datetime import timedelta
 from uuid import uuid4
 
-from datetime import timedelta
 import pytest
 
 from controlplane.domain.dns import record_for
