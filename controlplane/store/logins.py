@@ -156,7 +156,7 @@ def grant_logins(owner_url: str, *, control: str, app: str) -> None:
                 "GRANT SELECT ON public.installation, public.alembic_version_public,"
                 " public.tenant_registry, public.drift_findings, public.drift_look TO {control};"
                 # Written by the trigger that tells of a tenant's change.
-                "GRANT INSERT ON public.tenant_changes TO {control};"
+                "GRANT SELECT, INSERT ON public.tenant_changes TO {control};"
                 "GRANT SELECT ON public.tenant_registry, public.tenant_registry_changes TO {app}"
             ).format(control=sql.Identifier(control), app=sql.Identifier(app))
         )

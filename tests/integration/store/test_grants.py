@@ -28,7 +28,7 @@ CONTROL = {
     "operations": ALL,
     "subdomain_holds": ALL,
     "system_config": ALL,
-    "tenant_changes": "INSERT",
+    "tenant_changes": "INSERT SELECT",
     "tenant_registry": "SELECT",
     "tenant_resources": ALL,
     "tenants": ALL,
