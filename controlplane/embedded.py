@@ -7,6 +7,7 @@ PostgreSQL refuses to run as root; started by root it runs as the folder's owner
 
 import contextlib
 import importlib.util
+import os
 import shutil
 import socket
 import subprocess
@@ -52,6 +53,8 @@ _CARELESS = {
 }
 _PATIENCE_S = 120
 # Waits for the end of its input, that is of the process that holds the other end.
+_MEMORY = Path("/dev/shm")  # noqa: S108  by mkdtemp alone
+_ROOM = 4 * 2**30
 _GUARD = 'cat >/dev/null; "$1" -D "$2/cluster" -m immediate -w stop; rm -rf -- "$2/cluster" "$2"'
 
 
@@ -124,11 +127,11 @@ def stop(embedded: Embedded) -> None:
 
 @contextlib.contextmanager
 def throwaway(version: int = 18, *, binaries: Path | None = None) -> Iterator[Embedded]:
-    """A fast server in a temporary folder; both are gone afterwards.
+    """A fast server in a temporary folder, in memory where there is room; both are gone afterwards.
 
     They go even when this process is killed.
     """
-    data = Path(tempfile.mkdtemp(prefix="controlplane-postgres-"))
+    data = Path(tempfile.mkdtemp(prefix="controlplane-postgres-", dir=memory()))
     try:
         embedded = start(data, version=version, durable=False, binaries=binaries)
         try:
@@ -139,6 +142,18 @@ def throwaway(version: int = 18, *, binaries: Path | None = None) -> Iterator[Em
             shutil.rmtree(embedded._site.home)  # noqa: SLF001
     finally:
         shutil.rmtree(data, ignore_errors=True)
+
+
+def memory() -> Path | None:
+    """Where files are memory, if programs may run there and much is free; a new database is ten
+    times as fast there."""
+    try:
+        place = os.statvfs(_MEMORY)
+    except OSError:
+        return None
+    free = place.f_bavail * place.f_frsize
+    runs = not place.f_flag & os.ST_NOEXEC
+    return _MEMORY if runs and free >= _ROOM and os.access(_MEMORY, os.W_OK) else None
 
 
 @contextlib.contextmanager

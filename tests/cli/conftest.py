@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from controlplane import embedded
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
@@ -24,7 +26,7 @@ def shared_folder() -> Iterator[Path]:
 
 def _folder() -> Iterator[Path]:
     # Below a folder that everybody may pass, which pytest's own is not when root runs it.
-    parent = Path(tempfile.mkdtemp(prefix="controlplane-cli-test-"))
+    parent = Path(tempfile.mkdtemp(prefix="controlplane-cli-test-", dir=embedded.memory()))
     parent.chmod(0o711)
     yield parent / "site"
     for file in parent.glob("site/postgres/cluster/postmaster.pid"):

@@ -16,7 +16,7 @@ from tests.engine.plans_under_test import SCENARIOS
 pytestmark = [pytest.mark.anyio]
 
 # Tried in all pairs of stretches, in so many tests each way. A pair takes about a fifth of a second.
-WHOLE = {"provision": 3, "deprovision": 2, "purge": 2}
+WHOLE = {"provision": 3}
 # Of the others so many pairs are drawn each way.
 DRAWN = 2
 
