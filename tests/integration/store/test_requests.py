@@ -113,6 +113,7 @@ async def test_an_accepted_tenant_is_a_row_an_operation_its_steps_and_an_event(
         "operation_steps": 5,
         "operations": 1,
         "system_config": 1,
+        "tenant_changes": 1,
         "tenants": 1,
     }
     assert (await tenants.get(conn, acme.id)).state is TenantState.PROVISIONING
