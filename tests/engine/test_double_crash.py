@@ -15,30 +15,25 @@ from tests.engine.plans_under_test import SCENARIOS
 
 pytestmark = [pytest.mark.anyio]
 
-# Tried in all pairs of stretches, in so many tests each way. A pair takes about a fifth of a second.
-WHOLE = {"provision": 3}
+# Of these a third of the first deaths is drawn, and each followed by every second one. A pair takes
+# about a fifth of a second.
+THIRDS = {"provision"}
 # Of the others so many pairs are drawn each way.
 DRAWN = 2
 
 WAYS = pytest.mark.parametrize("undoing", [False, True], ids=["forward", "undoing"])
-PARTS = [
-    pytest.param(scenario, slice(part, None, parts), id=f"{scenario}-{part + 1}-of-{parts}")
-    for scenario in SCENARIOS
-    for parts in [WHOLE.get(str(scenario), 0)]
-    for part in range(parts)
-]
 
 
 @WAYS
-@pytest.mark.parametrize(("scenario", "part"), PARTS)
-async def test_a_recovery_that_dies_anywhere_is_recovered_from(trial, chance, part):
-    for first in (await stretches(trial, chance))[part]:
+@pytest.mark.parametrize("scenario", [s for s in SCENARIOS if str(s) in THIRDS], ids=str)
+async def test_a_recovery_that_dies_anywhere_is_recovered_from(trial, chance):
+    for first in (await stretches(trial, chance))[chance.randrange(3) :: 3]:
         for second in await stretches(trial, chance, first):
             await both(trial, first, second)
 
 
 @WAYS
-@pytest.mark.parametrize("scenario", [s for s in SCENARIOS if str(s) not in WHOLE], ids=str)
+@pytest.mark.parametrize("scenario", [s for s in SCENARIOS if str(s) not in THIRDS], ids=str)
 async def test_of_the_other_plans_some_pairs_are_drawn(trial, chance):
     firsts = await stretches(trial, chance)
     for _ in range(DRAWN):
