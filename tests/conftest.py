@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--leaks",
         type=int,
-        default=4_000,
+        default=2_500,
         metavar="N",
         help="make N requests each way in search of a leak between tenants",
     )

@@ -65,7 +65,7 @@ async def opened(server: Server) -> AsyncIterator[Target]:
             serve = asyncio.create_task(serving.serve(site.app, bound, stopping))
             try:
                 url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-                yield Target(url, site.tokens["super_admin"], 5, host)
+                yield Target(url, site.tokens["super_admin"], 3, host)
             finally:
                 stopping.set()
                 await serve
