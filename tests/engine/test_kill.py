@@ -14,7 +14,7 @@ from tests.engine.world import assert_world, fingerprint
 
 pytestmark = [pytest.mark.anyio]
 
-KILLED = [s for s in SCENARIOS if s.plan.kind in {"provision"}]
+KILLED = [s for s in SCENARIOS if s.plan.kind == "provision"]
 
 # The places that a step of each kind passes, forward and back (see provisioning/drive.py).
 LOCAL = ("before-begin", "after-fence", "after-effect", "before-commit", "after-commit")
