@@ -112,7 +112,7 @@ async def assert_no_time_is_off(lab: Lab, schema: str) -> None:
             low, high = tuple((await conn.exec_driver_sql(query)).one())
         if low is not None:
             ahead = AHEAD.get(column, timedelta(0)) + HOUR / 4
-            assert -HOUR / 4 < low <= high < ahead, f"{table}.{column}"
+            assert -HOUR * 3 / 4 < low <= high < ahead, f"{table}.{column}"
 
 
 async def test_a_lease_that_runs_out_under_a_step_changes_nothing_until_it_has_committed(lab):
