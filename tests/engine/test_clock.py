@@ -44,10 +44,14 @@ async def test_workers_an_hour_before_and_an_hour_behind_work_as_any_other(datab
             await come_true(lab, FAILED_TWICE)
             (tmp_path / "away").rename(zone.parent)
             await come_true(lab, ALL_SENT)
+            async with asyncio.timeout(120):
+                while not {-1, 1} <= set(clocks_of_mails(tmp_path / "outbox")):
+                    created.append(await lab.create(f"acme{len(created)}"))
+                    await come_true(lab, ALL_SENT)
 
         assert {(await lab.view(operation.id)).state for operation in created} == {"succeeded"}
         assert await done_once(lab)
-        assert sorted(set(clocks_of_mails(tmp_path / "outbox"))) == [-1, 0, 1]
+        assert set(clocks_of_mails(tmp_path / "outbox")) == {-1, 0, 1}
         for operation in created:
             await assert_no_time_is_off(lab, schema_name(operation.tenant_id))
         await assert_no_time_is_off(lab, "public")
@@ -60,8 +64,8 @@ FAILED_TWICE = (
     " GROUP BY operation_id HAVING count(*) > 1)"
 )
 ALL_SENT = (
-    "SELECT count(*) = 5 FROM public.email_deliveries JOIN public.operations o"
-    " ON o.id = operation_id AND finished_at IS NOT NULL WHERE email_deliveries.state = 'sent'"
+    "SELECT NOT EXISTS (SELECT FROM public.operations WHERE finished_at IS NULL)"
+    " AND NOT EXISTS (SELECT FROM public.email_deliveries WHERE state <> 'sent')"
 )
 
 
