@@ -1,0 +1,16 @@
+"""What a failed verification says."""
+
+from controlplane.provisioning.steps.verify import told
+
+
+def test_a_few_findings_are_told_whole():
+    assert told(["Table a is missing.", "Table b is missing."]) == (
+        "Table a is missing. Table b is missing."
+    )
+
+
+def test_of_many_findings_the_first_are_told_and_the_others_counted():
+    text = told([f"Table t{n} is missing." for n in range(500)])
+
+    assert text.startswith("Table t0 is missing. Table t1 is missing.")
+    assert text.endswith("Table t7 is missing. And 492 more.")
