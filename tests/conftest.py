@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.database import VERSIONS, Database, Server, fresh_database, running_server
+from tests.redis import RedisServer, running_redis
 
 pytest_plugins = ["tests.engine.report"]
 
@@ -86,6 +87,14 @@ def other_database(server: Server) -> Iterator[Database]:
     """A second installation on the same PostgreSQL."""
     with fresh_database(server) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    """A Redis that the tests of one module have for themselves; whoever stops it starts it again."""
+    _require(("redis-server",))
+    with running_redis() as server:
+        yield server
 
 
 def _run_server(config: pytest.Config) -> Server:
