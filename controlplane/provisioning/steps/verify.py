@@ -16,7 +16,6 @@ from controlplane.tenancy.compile import compiled
 from controlplane.tenancy.template import Template
 from controlplane.tenancy.verify import verify_catalog
 
-
 # A template of many tables that is wrong throughout must not fill the journal with one error.
 _TOLD = 8
 
