@@ -8,6 +8,7 @@ from uuid import UUID
 from controlplane.domain.dns import OwnedRecord, Propagation, Record
 from controlplane.domain.mail import Message
 from controlplane.domain.naming import Mark
+from controlplane.domain.principals import Principal
 
 
 class DnsProvider(Protocol):
@@ -56,5 +57,17 @@ class MailSender(Protocol):
         Not idempotent: sending twice delivers twice. Raises ProviderRefused (this message will
         never be taken), ProviderUnavailable (surely not taken, try again) or SendUncertain
         (perhaps taken: never to be repeated automatically).
+        """
+        ...
+
+
+class PrincipalVerifier(Protocol):
+    """Knows the bearer tokens of tenants' users and API clients."""
+
+    def verify(self, token: str, /) -> Principal:
+        """Who a token speaks for, worked out without I/O, each time anew.
+
+        Raises AuthenticationRequired for a token that is not good. The tenant is the one that the
+        token was issued for; whether it is the one that is spoken to, the caller looks at.
         """
         ...

@@ -69,6 +69,9 @@ class Settings(BaseModel):
     # Whose X-Forwarded-Host is believed: the networks of the proxies in front.
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
+    # What tenants' users and API clients sign in with, until there are sessions: the key of HS256.
+    tenant_token_key: SecretStr | None = Field(default=None, min_length=32)
+
     tenant_template: Path | None = None
     # Days for which a deleted tenant can be restored.
     grace_days: int = Field(default=30, ge=0, le=36_500)

@@ -18,7 +18,8 @@ from controlplane.connections import installation_of, open_app_pool, open_contro
 from controlplane.domain.mail import Message
 from controlplane.domain.tenants import Tenant, TenantState
 from controlplane.errors import SettingsInvalid
-from controlplane.ports import DnsProvider, MailSender
+from controlplane.identity.tokens import NoTokens, SignedTokens
+from controlplane.ports import DnsProvider, MailSender, PrincipalVerifier
 from controlplane.provisioning.crew import Crew, Failpoint, nowhere
 from controlplane.provisioning.engine import Engine
 from controlplane.provisioning.hints import listen
@@ -73,6 +74,7 @@ class Parts:
     template: Template
     dns: DnsProvider
     sender: MailSender
+    verifier: PrincipalVerifier
 
 
 @asynccontextmanager
@@ -96,6 +98,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             template=template.load(settings.tenant_template),
             dns=open_dns(settings),
             sender=open_sender(settings),
+            verifier=open_verifier(settings),
         )
 
 
@@ -129,6 +132,19 @@ def open_sender(settings: Settings) -> MailSender:
             return MemorySender()
         case _:
             assert_never(settings.mail)
+
+
+def open_verifier(settings: Settings) -> PrincipalVerifier:
+    """What knows the tokens of tenants' users; without a key, it knows none."""
+    return signed_tokens(settings) or NoTokens()
+
+
+def signed_tokens(settings: Settings) -> SignedTokens | None:
+    """What signs tokens of tenants' users, where there is a key."""
+    if settings.tenant_token_key is None:
+        return None
+    key = settings.tenant_token_key.get_secret_value().encode()
+    return SignedTokens(key, audience=settings.base_domain)
 
 
 def _needed(value: Any, name: str, kind: str) -> Any:

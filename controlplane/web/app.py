@@ -11,7 +11,6 @@ from litestar.types import ControllerRouterHandler
 from prometheus_client import CollectorRegistry
 
 from controlplane import __version__
-from controlplane.web import tenant
 from controlplane.web.api import edge, findings, holds, lifecycle, operations, system, tenants
 from controlplane.web.api.parameters import sound_parameters
 from controlplane.web.asgi import ASGIApp, templated
@@ -25,6 +24,8 @@ from controlplane.web.options import answering_options
 from controlplane.web.outer import Outer
 from controlplane.web.problems import handlers as exception_handlers
 from controlplane.web.request import ApiRequest
+from controlplane.web.tenant.app import router as tenant_router
+from controlplane.web.tenant.app import tenant_app
 from controlplane.wiring import Parts
 
 OPENAPI_PATH = "/api/openapi.json"
@@ -50,7 +51,7 @@ def openapi_json() -> bytes:
         admin_router,
         edge.resolve,
         *system.handlers,
-        tenant.router,
+        tenant_router,
     ]
     return msgspec.json.encode(
         document(handlers, title="controlplane", version=__version__), order="deterministic"
@@ -77,7 +78,7 @@ def create_app(parts: Parts) -> ASGIApp:
             token=parts.settings.metrics_token,
             base_domain=parts.settings.base_domain,
         ),
-        tenant=tenant.tenant_app(parts),
+        tenant=tenant_app(parts),
         base_domain=parts.settings.base_domain,
         anywhere=(*system.PATHS, OPENAPI_PATH, edge.PATH),
     )

@@ -1,5 +1,6 @@
 """Who may call the admin API: bearers of a global admin's token, by role and scope."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -41,6 +42,13 @@ def allowed_scopes(principal: Principal) -> frozenset[Scope]:
 
 def bearer(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
     """The token; empty where there is none, or more than one header."""
-    headers = connection.headers.getall("authorization", [])
-    scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+    return bearer_of(connection.scope["headers"])
+
+
+def bearer_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The token in the headers of a request; empty where there is none, or more than one header."""
+    given = [value for name, value in headers if name.lower() == b"authorization"]
+    scheme, _, token = (
+        given[0].decode("latin-1").partition(" ") if len(given) == 1 else ("", "", "")
+    )
     return token.strip() if scheme.lower() == "bearer" else ""

@@ -19,7 +19,7 @@ from controlplane.routing.tenant import RoutedTenant
 from controlplane.web.auth import admins_only, bearer
 from controlplane.web.openapi import BEARER, TENANT_HEADERS, problems
 from controlplane.web.request import ApiRequest
-from controlplane.web.tenant import TenantInfo
+from controlplane.web.tenant.info import TenantInfo
 from controlplane.wiring import Parts
 
 PATH = "/api/edge/resolve"
