@@ -69,6 +69,9 @@ class Settings(BaseModel):
     # Whose X-Forwarded-Host is believed: the networks of the proxies in front.
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
+    # What replicas share besides PostgreSQL; needs the extra `redis`. Its loss stops nothing.
+    redis_url: SecretStr | None = None
+
     # What tenants' users and API clients sign in with, until there are sessions: the key of HS256.
     tenant_token_key: SecretStr | None = Field(default=None, min_length=32)
 
@@ -107,6 +110,13 @@ class Settings(BaseModel):
     def _postgres(cls, url: SecretStr) -> SecretStr:
         if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must begin with postgresql://; no other database is supported")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url and not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
         return url
 
     @field_validator("base_domain")
