@@ -30,6 +30,7 @@ _OWNER_SESSION = (
 )
 _CONNECT_TIMEOUT_S = 5
 _FRESH_S = 1.0
+_COUNTING = 4
 _CONNECTION = {
     "connect_timeout": _CONNECT_TIMEOUT_S,
     "keepalives_idle": 10,
@@ -133,6 +134,20 @@ async def open_app_pool(settings: Settings) -> AsyncIterator[AsyncConnectionPool
         yield pool
     finally:
         await pool.close()
+
+
+def counting_pool(settings: Settings) -> AsyncConnectionPool[Any]:
+    """The control login's connections for counting requests, not yet open; none until somebody is
+    counted. Few: they queue here instead of at the row of a busy tenant."""
+    return AsyncConnectionPool(
+        settings.database_url.get_secret_value(),
+        min_size=0,
+        max_size=_COUNTING,
+        kwargs={"autocommit": True, "prepare_threshold": None, **_CONNECTION},
+        # After an outage, whoever asks next begins anew.
+        reconnect_timeout=_CONNECT_TIMEOUT_S,
+        open=False,
+    )
 
 
 async def _check_app_login(pool: AsyncConnectionPool[Any]) -> None:

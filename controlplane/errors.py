@@ -102,6 +102,17 @@ class PermissionDenied(ControlPlaneError):
     status = 403
 
 
+class TooManyRequests(ControlPlaneError):
+    """A limit of requests is used up for the moment."""
+
+    code = "rate_limited"
+    status = 429
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 # -- what is (not) there ---------------------------------------------------------------------
 
 

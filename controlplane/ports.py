@@ -1,7 +1,7 @@
 """What the outside must offer. Each port has an in-memory adapter and at least one real one, and
 all pass the same contract suite (tests/contract)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from controlplane.domain.dns import OwnedRecord, Propagation, Record
 from controlplane.domain.mail import Message
 from controlplane.domain.naming import Mark
 from controlplane.domain.principals import Principal
+from controlplane.domain.ratelimit import Quota, Verdict
 
 
 class DnsProvider(Protocol):
@@ -69,5 +70,18 @@ class PrincipalVerifier(Protocol):
 
         Raises AuthenticationRequired for a token that is not good. The tenant is the one that the
         token was issued for; whether it is the one that is spoken to, the caller looks at.
+        """
+        ...
+
+
+class RateLimits(Protocol):
+    """Counts requests, for all replicas together unless the verdict says otherwise."""
+
+    async def hit(self, quotas: Sequence[Quota]) -> Verdict:
+        """Admit one request if every quota has room for it, and count it in each; else in none.
+
+        One round trip, and one step to everybody who counts at the same time. No two quotas have
+        the same counter. Raises ProviderUnavailable where nothing answers: the request may have
+        been counted then.
         """
         ...

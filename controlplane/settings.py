@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
 )
 
+from controlplane.domain.tenants import Tier
 from controlplane.errors import SettingsInvalid
 
 _PREFIX = "CONTROLPLANE_"
@@ -43,6 +44,7 @@ class MailKind(StrEnum):
 
 Model = TypeVar("Model", bound=BaseModel)
 Positive = Annotated[float, Field(gt=0)]
+Rate = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class Settings(BaseModel):
@@ -74,6 +76,13 @@ class Settings(BaseModel):
 
     # What tenants' users and API clients sign in with, until there are sessions: the key of HS256.
     tenant_token_key: SecretStr | None = Field(default=None, min_length=32)
+
+    # Requests per minute on tenants' hosts: of a tenant, of who speaks there, of the address of
+    # somebody unknown. 0 is no limit; a tier that is named has its own instead of the tenant's.
+    rate_limit_tenant: Rate = 1_000
+    rate_limit_principal: Rate = 300
+    rate_limit_address: Rate = 300
+    rate_limit_tiers: tuple[tuple[Tier, Rate], ...] = ()
 
     tenant_template: Path | None = None
     # Days for which a deleted tenant can be restored.
@@ -141,6 +150,16 @@ class Settings(BaseModel):
             return [ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip()]
         except ValueError:
             raise ValueError("must be networks such as 10.0.0.0/8, with commas between") from None
+
+    @field_validator("rate_limit_tiers", mode="before")
+    @classmethod
+    def _by_tier(cls, text: str) -> list[tuple[str, str]]:
+        pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+        if not all(
+            name.strip() in [*Tier] and number.strip().isdigit() for name, _, number in pairs
+        ):
+            raise ValueError("must be tiers with numbers, such as professional=5000,enterprise=0")
+        return [(name.strip(), number.strip()) for name, _, number in pairs]
 
     @field_validator("worker_beat_s")
     @classmethod

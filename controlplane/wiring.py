@@ -14,12 +14,18 @@ from uuid import UUID
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from controlplane.connections import installation_of, open_app_pool, open_control, open_owner
+from controlplane.connections import (
+    counting_pool,
+    installation_of,
+    open_app_pool,
+    open_control,
+    open_owner,
+)
 from controlplane.domain.mail import Message
 from controlplane.domain.tenants import Tenant, TenantState
 from controlplane.errors import SettingsInvalid
 from controlplane.identity.tokens import NoTokens, SignedTokens
-from controlplane.ports import DnsProvider, MailSender, PrincipalVerifier
+from controlplane.ports import DnsProvider, MailSender, PrincipalVerifier, RateLimits
 from controlplane.provisioning.crew import Crew, Failpoint, nowhere
 from controlplane.provisioning.engine import Engine
 from controlplane.provisioning.hints import listen
@@ -46,6 +52,8 @@ from controlplane.settings import DnsKind, MailKind, Settings
 from controlplane.store import deliveries
 from controlplane.store.deliveries import Delivery
 from controlplane.store.operations import OPERATIONS_CHANNEL
+from controlplane.store.ratelimit import PostgresRateLimits
+from controlplane.store.ratelimit_sheltered import PATIENCE_S, ShelteredRateLimits
 from controlplane.store.urls import sqlalchemy_url
 from controlplane.tenancy import lint, template
 from controlplane.tenancy.compile import compiled
@@ -75,6 +83,7 @@ class Parts:
     dns: DnsProvider
     sender: MailSender
     verifier: PrincipalVerifier
+    counts: RateLimits
 
 
 @asynccontextmanager
@@ -99,6 +108,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             dns=open_dns(settings),
             sender=open_sender(settings),
             verifier=open_verifier(settings),
+            counts=await stack.enter_async_context(open_counts(settings)),
         )
 
 
@@ -145,6 +155,30 @@ def signed_tokens(settings: Settings) -> SignedTokens | None:
         return None
     key = settings.tenant_token_key.get_secret_value().encode()
     return SignedTokens(key, audience=settings.base_domain)
+
+
+@asynccontextmanager
+async def open_counts(settings: Settings) -> AsyncIterator[RateLimits]:
+    """What counts requests: Redis where there is one, else PostgreSQL, and memory without either."""
+    async with AsyncExitStack() as stack:
+        if settings.redis_url is None:
+            pool = await stack.enter_async_context(counting_pool(settings))
+            shared: RateLimits = PostgresRateLimits(pool)
+        else:
+            shared = _redis_counts(settings.redis_url.get_secret_value(), stack)
+        sheltered = ShelteredRateLimits(shared)
+        stack.push_async_callback(sheltered.close)
+        yield sheltered
+
+
+def _redis_counts(url: str, stack: AsyncExitStack) -> RateLimits:
+    try:
+        from controlplane.store.ratelimit_redis import RedisRateLimits, open_redis  # noqa: PLC0415
+    except ImportError as error:
+        raise SettingsInvalid("CONTROLPLANE_REDIS_URL needs the extra 'redis'.") from error
+    client = open_redis(url, patience_s=PATIENCE_S)
+    stack.push_async_callback(client.aclose)
+    return RedisRateLimits(client)
 
 
 def _needed(value: Any, name: str, kind: str) -> Any:

@@ -16,7 +16,7 @@ from controlplane.errors import InvalidState, StepError
 from controlplane.ports import DnsProvider
 from controlplane.provisioning import reconcile, requests
 from controlplane.provisioning.waiting import first_of
-from controlplane.store import changes, findings, holds, idempotency
+from controlplane.store import changes, findings, holds, idempotency, ratelimit
 from controlplane.store.audit import Actor
 
 log = structlog.get_logger()
@@ -78,7 +78,7 @@ class Reaper:
             return 0
 
     async def _resume(self) -> int:
-        """Resume what was parked by a failure that may have passed; forget old keys and holds."""
+        """Resume what was parked by a failure that may have passed; forget what is over."""
         async with self.database.begin() as conn:
             if not await _alone(conn):
                 return 0
@@ -87,6 +87,7 @@ class Reaper:
             await idempotency.forget_expired(conn)
             await holds.forget_expired(conn)
             await changes.forget_old(conn)
+            await ratelimit.forget_expired(conn)
         return sum(resumed)
 
     async def _reconcile(self) -> int:

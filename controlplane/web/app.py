@@ -78,7 +78,7 @@ def create_app(parts: Parts) -> ASGIApp:
             token=parts.settings.metrics_token,
             base_domain=parts.settings.base_domain,
         ),
-        tenant=tenant_app(parts),
+        tenant=tenant_app(parts, registry=registry),
         base_domain=parts.settings.base_domain,
         anywhere=(*system.PATHS, OPENAPI_PATH, edge.PATH),
     )

@@ -43,6 +43,7 @@ _EXAMPLES: dict[int, ControlPlaneError] = {
         "The subdomain 'www' is reserved; choose another.",
         [FieldFault("/subdomain", "subdomain_reserved", "The subdomain 'www' is reserved.")],
     ),
+    429: errors.TooManyRequests("You have no more requests for now.", retry_after=7),
     500: ControlPlaneError(),
     503: errors.DatabaseUnavailable("The database does not answer; try again."),
 }

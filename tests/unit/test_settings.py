@@ -58,6 +58,13 @@ def test_each_required_one_is_missed_by_its_variable(missing: str) -> None:
         ("CONTROLPLANE_BASE_DOMAIN", "-apps.example.com", "must be a domain name"),
         ("CONTROLPLANE_BASE_DOMAIN", "192.0.2.1", "must be a domain name"),
         ("CONTROLPLANE_BASE_DOMAIN", "2001:db8::1", "must be a domain name"),
+        ("CONTROLPLANE_REDIS_URL", "http://cache.test", "must begin with redis://"),
+        ("CONTROLPLANE_RATE_LIMIT_TENANT", "-1", "greater than or equal to 0"),
+        ("CONTROLPLANE_RATE_LIMIT_PRINCIPAL", "many", "valid integer"),
+        ("CONTROLPLANE_RATE_LIMIT_TIERS", "professional", "must be tiers with numbers"),
+        ("CONTROLPLANE_RATE_LIMIT_TIERS", "platinum=5", "must be tiers with numbers"),
+        ("CONTROLPLANE_RATE_LIMIT_TIERS", "professional=-5", "must be tiers with numbers"),
+        ("CONTROLPLANE_RATE_LIMIT_TIERS", "starter=99999999", "less than or equal to"),
         ("CONTROLPLANE_TRUSTED_PROXIES", "10.0.0.0/8 10.1.0.0/16", "must be networks such as"),
         ("CONTROLPLANE_TRUSTED_PROXIES", "10.0.0.1/8", "must be networks such as"),
         ("CONTROLPLANE_TRUSTED_PROXIES", "proxy.internal", "must be networks such as"),
@@ -227,6 +234,11 @@ def test_a_tenants_address_is_made_from_its_subdomain(template: str, address: st
 )
 def test_subdomains_may_lead_to_an_address_or_a_host(target: str) -> None:
     assert load({**WHOLE, "CONTROLPLANE_DNS_TARGET": target}).dns_target == target
+
+
+def test_tiers_have_limits_by_name() -> None:
+    tiers = {"CONTROLPLANE_RATE_LIMIT_TIERS": "professional=5000, enterprise = 0,"}
+    assert load({**WHOLE, **tiers}).rate_limit_tiers == (("professional", 5000), ("enterprise", 0))
 
 
 def test_a_log_level_may_be_written_in_capitals() -> None:

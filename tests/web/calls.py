@@ -50,6 +50,10 @@ def settings_of(database: Database, **changes: str) -> settings.Settings:
             "CONTROLPLANE_MAIL_FROM": "controlplane@example.test",
             "CONTROLPLANE_BODY_LIMIT_BYTES": "65536",
             "CONTROLPLANE_WORKER_POLL_S": "0.1",
+            # Tests ask as often as they like, unless they are about that.
+            "CONTROLPLANE_RATE_LIMIT_TENANT": "0",
+            "CONTROLPLANE_RATE_LIMIT_PRINCIPAL": "0",
+            "CONTROLPLANE_RATE_LIMIT_ADDRESS": "0",
             **changes,
         }
     )

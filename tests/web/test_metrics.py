@@ -27,6 +27,8 @@ pytestmark = pytest.mark.anyio
 DOCS = Path(controlplane.__file__).parents[1] / "docs"
 REFERENCE = DOCS / "reference" / "metrics.md"
 GUIDE = DOCS / "how-to" / "prometheus.md"
+# What Prometheus adds to the family's name.
+_SUFFIXES = {"counter": "_total"}
 TOKEN = "a-token-of-prometheus"  # noqa: S105  of this test alone
 
 
@@ -213,8 +215,8 @@ async def test_the_reference_tells_every_metric_its_kind_and_its_labels(site: Si
     answered = set()
     for family in text_string_to_metric_families(text):
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
-        name = f"{family.name}_info" if family.name == "controlplane_build" else family.name
-        answered.add((name, family.type, ", ".join(sorted(labels)) or "-"))
+        suffix = "_info" if family.name == "controlplane_build" else _SUFFIXES.get(family.type, "")
+        answered.add((f"{family.name}{suffix}", family.type, ", ".join(sorted(labels)) or "-"))
     told = findall(
         r"^\| `(\w+)` \| (\w+) \| ([^|]*) \|", REFERENCE.read_text(encoding="utf-8"), MULTILINE
     )

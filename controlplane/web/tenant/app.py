@@ -2,11 +2,15 @@
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
+from prometheus_client import CollectorRegistry
 
 from controlplane.routing import TenantMiddleware, TokenClaim
+from controlplane.settings import Settings
 from controlplane.web.asgi import ASGIApp, templated
 from controlplane.web.options import answering_options
 from controlplane.web.problems import handlers as exception_handlers
+from controlplane.web.ratelimit import RateLimited
+from controlplane.web.ratelimit_keys import Limits
 from controlplane.web.tenant.info import tenant_info
 from controlplane.web.tenant.principals import Principals, spoken_for
 from controlplane.wiring import Parts
@@ -14,7 +18,7 @@ from controlplane.wiring import Parts
 router = Router(path="/api/tenant", tags=["tenant"], route_handlers=[tenant_info])
 
 
-def tenant_app(parts: Parts) -> ASGIApp:
+def tenant_app(parts: Parts, *, registry: CollectorRegistry) -> ASGIApp:
     """The application of tenant hosts, behind the middleware that lets active tenants in.
 
     From the outside in: whose host it is (and that a token is not another tenant's), who speaks,
@@ -28,10 +32,25 @@ def tenant_app(parts: Parts) -> ASGIApp:
         state=State({"parts": parts}),
     )
     routes = answering_options(templated(app))
-    # A limit per tenant and principal goes here: around `routes`, inside `Principals`.
+    limited = RateLimited(
+        routes,
+        counts=parts.counts,
+        limits=limits_of(parts.settings),
+        proxies=parts.settings.trusted_proxies,
+        registry=registry,
+    )
     return TenantMiddleware(
-        Principals(routes, verifier=parts.verifier),
+        Principals(limited, verifier=parts.verifier),
         directory=parts.directory,
         base_domain=parts.settings.base_domain,
         also=[TokenClaim(spoken_for(parts.verifier))],
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(
+        tenant=settings.rate_limit_tenant,
+        principal=settings.rate_limit_principal,
+        address=settings.rate_limit_address,
+        tiers=dict(settings.rate_limit_tiers),
     )

@@ -31,7 +31,7 @@ class TenantInfo(Struct):
     "/info",
     operation_id="getTenantInfo",
     summary="Whose host this is",
-    responses=problems(403, 404),
+    responses=problems(403, 404, 429),
 )
 async def tenant_info(request: Request[Any, Any, State]) -> TenantInfo:
     """The tenant of this host, once its schema has been entered as its role."""

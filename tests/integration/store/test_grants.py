@@ -26,6 +26,7 @@ CONTROL = {
     "operation_events": ALL,
     "operation_steps": ALL,
     "operations": ALL,
+    "rate_counts": ALL,
     "subdomain_holds": ALL,
     "system_config": ALL,
     "tenant_changes": "INSERT SELECT",

@@ -47,6 +47,8 @@ WITH tenant AS (
   SELECT 'operation_stuck', id::text, tenant_id, 'it is parked', now() FROM operation
 ), look AS (
   INSERT INTO public.drift_look (looked_at) VALUES (now())
+), counted AS (
+  INSERT INTO public.rate_counts (counter, newest, counts, expires_at) VALUES ('x', 1, '{1}', now())
 ), mail AS (
   INSERT INTO public.email_deliveries
     (tenant_id, operation_id, template, recipient, give_up_at)
