@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 
-from tests.database import Database
+from tests.database import Database, Server
+from tests.engine.ground import Ground, open_ground
 from tests.engine.lab import Lab, open_lab
 from tests.engine.lives import Trial, open_trial
 from tests.engine.mortals import Zygote
@@ -39,10 +40,17 @@ def zygote() -> Iterator[Zygote]:
         yield made
 
 
+@pytest.fixture(scope="module")
+async def ground(server: Server, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
+    """A lab with the bystander 'globex' for all tests of a module."""
+    async with open_ground(server, tmp_path_factory.mktemp("ground")) as opened:
+        yield opened
+
+
 @pytest.fixture
-async def trial(empty_lab: Lab, scenario: Scenario, undoing: bool) -> AsyncIterator[Trial]:  # noqa: FBT001  both are parameters of the test
+async def trial(ground: Ground, scenario: Scenario, undoing: bool) -> AsyncIterator[Trial]:  # noqa: FBT001  both are parameters of the test
     """A bystander, and workers that die."""
-    async with open_trial(empty_lab, scenario, undoing=undoing) as opened:
+    async with ground.anew(), open_trial(ground, scenario, undoing=undoing) as opened:
         yield opened
 
 

@@ -1,11 +1,10 @@
-"""Workers that die inside this process, as cheaply as by the thousand, and a world to begin anew."""
+"""Workers that die inside this process, as cheaply as by the thousand."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
-from uuid import UUID
 
 import psycopg
 from sqlalchemy import event
@@ -15,9 +14,10 @@ from controlplane import connections
 from controlplane.store.operations import OperationView
 from tests.engine import failpoints
 from tests.engine.faults import Failure
+from tests.engine.ground import Ground
 from tests.engine.lab import Lab
 from tests.engine.plans_under_test import Scenario
-from tests.engine.world import assert_world, fingerprint
+from tests.engine.world import assert_world
 
 
 class Killed(BaseException):
@@ -130,28 +130,21 @@ class Trial:
     lab: Lab
     scenario: Scenario
     undoing: bool
-    bystander: UUID
+    ground: Ground
     mortals: Mortals
     _has_begun: bool = False
-    _healthy: dict[str, Any] = field(default_factory=dict)
-    # Those of the bystander.
-    _mails: int = 0
 
     async def begin(self) -> OperationView:
         """Ask for the plan; when undoing, its pivot will fail."""
         if self._has_begun:
-            await self._forget()
+            await self.ground.forget()
             failpoints.log.more += 1
-        else:
-            self._has_begun = True
-            self._healthy = dict(self.lab.steps)
-            self._mails = len(self.lab.sender.sent)
-        self.lab.steps = self._healthy
+        self._has_begun = True
         tenant_id = await self.scenario.prepare(self.lab)
         operation = await self.scenario.ask(self.lab, tenant_id)
         if self.undoing:
             pivot = self.scenario.plan.steps[self.scenario.plan.pivot]
-            self.lab.steps = Failure(pivot.name, pivot.action).wrap(self._healthy)
+            self.lab.steps = Failure(pivot.name, pivot.action).wrap(self.lab.steps)
         return operation
 
     async def live(self, dies: Dies) -> Life:
@@ -171,66 +164,14 @@ class Trial:
         assert ended.state == (outcome if back else "succeeded")
         assert world.tenants[operation.tenant_id].state == expected
         if not back:
-            assert len(self.lab.sender.sent) - self._mails == self.scenario.mails - 1
-
-    async def _forget(self) -> None:
-        """Make everybody but the bystander unheard of, as only a superuser can."""
-        kept = {"forget.but": self.bystander, "forget.of": self.lab.parts.installation}
-        for name, value in kept.items():
-            await self.mortals.superuser.execute(
-                "SELECT set_config(%s, %s, false)", [name, str(value)]
-            )
-        await self.mortals.superuser.execute(_FORGET)
-        records = self.lab.dns.records
-        for name in [n for n, owned in records.items() if owned.mark.tenant != self.bystander]:
-            del records[name]
-        del self.lab.sender.sent[self._mails :]
+            assert len(self.lab.sender.sent) - self.ground.mails == self.scenario.mails - 1
 
 
 @asynccontextmanager
-async def open_trial(lab: Lab, scenario: Scenario, *, undoing: bool) -> AsyncIterator[Trial]:
-    """A lab without tenants becomes one where workers die beside 'globex', whom nothing touches."""
-    bystander = await lab.active("globex")
-    before = await fingerprint(lab, bystander)
-    url = lab.database.superuser_url
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as superuser:
-        mortals = Mortals(lab, superuser)
-        try:
-            yield Trial(lab, scenario, undoing, bystander, mortals)
-            assert await fingerprint(lab, bystander) == before
-        finally:
-            await mortals.database.dispose()
-
-
-# Neither the triggers that keep a journal from being cut nor the foreign keys have a say in it.
-_FORGET = r"""
-DO $$
-DECLARE
-  name text;
-  bystander uuid := current_setting('forget.but');
-  mark text := 'controlplane/' || current_setting('forget.of') || '/%';
-BEGIN
-  SET LOCAL session_replication_role = replica;
-  FOR name IN SELECT table_name FROM information_schema.columns
-    WHERE table_schema = 'public' AND column_name = 'tenant_id' LOOP
-    EXECUTE format('DELETE FROM public.%I WHERE tenant_id <> $1', name) USING bystander;
-  END LOOP;
-  DELETE FROM public.tenants WHERE id <> bystander;
-  FOR name IN SELECT table_name FROM information_schema.columns
-    WHERE table_schema = 'public' AND column_name = 'operation_id' LOOP
-    EXECUTE format('DELETE FROM public.%I gone WHERE NOT EXISTS
-      (SELECT FROM public.operations o WHERE o.id = gone.operation_id)', name);
-  END LOOP;
-  FOR name IN SELECT nspname FROM pg_namespace
-    WHERE obj_description(oid, 'pg_namespace') LIKE mark
-    AND nspname <> 'tenant_' || replace(bystander::text, '-', '') LOOP
-    EXECUTE format('DROP SCHEMA %I CASCADE', name);
-  END LOOP;
-  FOR name IN SELECT rolname FROM pg_roles
-    WHERE shobj_description(oid, 'pg_authid') LIKE mark
-    AND rolname <> 'tenant_' || replace(bystander::text, '-', '') LOOP
-    EXECUTE format('DROP OWNED BY %I CASCADE', name);
-    EXECUTE format('DROP ROLE %I', name);
-  END LOOP;
-END $$
-"""
+async def open_trial(ground: Ground, scenario: Scenario, *, undoing: bool) -> AsyncIterator[Trial]:
+    """Workers that die beside the ground's bystander."""
+    mortals = Mortals(ground.lab, ground.superuser)
+    try:
+        yield Trial(ground.lab, scenario, undoing, ground, mortals)
+    finally:
+        await mortals.database.dispose()

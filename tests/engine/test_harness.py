@@ -1,5 +1,7 @@
 """Three harnesses over every plan: each step twice, each step failing, each undo twice."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from controlplane.domain.operations import Action
@@ -7,6 +9,7 @@ from controlplane.errors import Permanent, Transient
 from controlplane.provisioning import requests
 from controlplane.store.operations import OperationView
 from tests.engine.faults import Failure, Repeated, ThereAndBack
+from tests.engine.ground import Ground
 from tests.engine.lab import ACTOR, Lab
 from tests.engine.plans_under_test import ONE_WAY, SCENARIOS, Scenario
 from tests.engine.world import assert_world
@@ -38,6 +41,13 @@ async def state_of(lab: Lab, operation: OperationView) -> str:
         "SELECT state FROM public.tenants WHERE id = :id", id=operation.tenant_id
     )
     return str(row.state)
+
+
+@pytest.fixture
+async def lab(ground: Ground) -> AsyncIterator[Lab]:
+    """One lab for the hundreds of cases here, each with the bystander alone when it begins."""
+    async with ground.anew():
+        yield ground.lab
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
