@@ -6,6 +6,7 @@ anybody has told it.
 """
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controlplane.domain.tenants import TenantState
@@ -26,10 +27,18 @@ class Ages:
 
 @dataclass(frozen=True)
 class Changes:
-    """The subdomains whose tenants have changed, and the horizon to ask from the next time."""
+    """What the registry tells of its changes: each subdomain with the last transaction that changed
+    its tenant, and the horizon to ask from the next time. `server` is whose numbers these are,
+    `at` the time there, in seconds."""
 
-    subdomains: frozenset[str]
+    changed: Mapping[str, int]
     horizon: int
+    server: str = ""
+    at: float = 0.0
+
+    def since(self, horizon: int) -> frozenset[str]:
+        """The subdomains that changed at or above the horizon."""
+        return frozenset(name for name, last in self.changed.items() if last >= horizon)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +61,14 @@ class KnownTenants:
         # Apart, so that whoever asks for names that nobody holds crowds out no tenant.
         self._held: dict[str, Known] = {}
         self._free: dict[str, Known] = {}
-        self.horizon: int | None = None
+        self.latest: Changes | None = None
         # Before the first contact nothing is believed.
         self._contact = float("-inf")
+
+    @property
+    def horizon(self) -> int | None:
+        """Where to ask from; None before the first contact."""
+        return None if self.latest is None else self.latest.horizon
 
     def due(self, now: float) -> bool:
         """Whether the registry is to be asked for changes."""
@@ -96,12 +110,15 @@ class KnownTenants:
 
     def outdated(self, changes: Changes, now: float) -> bool:
         """Whether the changes do not tell all that happened since the last contact."""
-        # A server whose numbers went back is another one, or was restored.
-        went_back = self.horizon is not None and changes.horizon < self.horizon
-        return went_back or now - self._contact > self._ages.forget_s
+        before = self.latest
+        # Numbers that went back are another server's, or of one that was restored.
+        elsewhere = before is not None and (
+            changes.horizon < before.horizon or changes.server != before.server
+        )
+        return elsewhere or now - self._contact > self._ages.forget_s
 
     def in_contact(self, changes: Changes, now: float) -> None:
         """Believe what is held, now that what has changed is forgotten; `now` is when the
         registry was asked."""
-        self.horizon = changes.horizon
+        self.latest = changes
         self._contact = now

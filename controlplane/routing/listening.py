@@ -21,7 +21,8 @@ _CONNECTION: dict[str, Any] = {
 
 
 async def listen(conninfo: str, directory: TenantDirectory) -> None:
-    """Have the directory forget whatever is told of, until the task is cancelled.
+    """Have the directory forget whatever is told of, and pass it on to those who share something
+    with it, until the task is cancelled.
 
     Needs a connection of its own that no pooler hands to others. After every reconnect the
     directory forgets everything, for something may have been missed.
@@ -40,4 +41,4 @@ async def _listen_once(conninfo: str, directory: TenantDirectory) -> None:
         await conn.execute(f"LISTEN {CHANNEL}")
         directory.forget()
         async for notice in conn.notifies():
-            directory.forget([notice.payload])
+            directory.tell([notice.payload])

@@ -17,11 +17,17 @@ _COLUMNS = "SELECT id, subdomain, name, state, tier, revision FROM public.tenant
 _LOOKUP = _COLUMNS + "subdomain = %s"
 _IDENTIFY = _COLUMNS + "id = %s"
 # Every transaction below the horizon has ended, so whoever asks from there misses none; one that
-# was under way may be told of twice.
-_CHANGES = (
-    "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint,"
-    " ARRAY(SELECT DISTINCT subdomain FROM public.tenant_registry_changes WHERE changed_in >= %s)"
-)
+# was under way may be told of twice. A server that took another's place may lack the last of its
+# transactions and use their numbers again: since when it runs tells them apart.
+_CHANGES = """
+SELECT coalesce(jsonb_object_agg(subdomain, changed_in), '{}'),
+  pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
+  extract(epoch FROM pg_postmaster_start_time())::text || '/'
+    || (SELECT oid FROM pg_database WHERE datname = current_database()),
+  extract(epoch FROM clock_timestamp())::float8
+FROM (SELECT subdomain, max(changed_in) AS changed_in FROM public.tenant_registry_changes
+      WHERE changed_in >= %s GROUP BY subdomain) AS changes
+"""
 # Above every transaction's number.
 _NEVER = 2**63 - 1
 _Row = tuple[UUID, str, str, str, str, str | None]
@@ -107,9 +113,9 @@ def _since(horizon: int | None) -> int:
     return _NEVER if horizon is None else horizon
 
 
-def _changes(row: tuple[int, list[str]]) -> Changes:
-    horizon, subdomains = row
-    return Changes(frozenset(subdomains), horizon)
+def _changes(row: tuple[dict[str, int], int, str, float]) -> Changes:
+    changed, horizon, server, at = row
+    return Changes(changed, horizon, server, at)
 
 
 def routed(row: _Row) -> RoutedTenant:

@@ -88,7 +88,7 @@ class SyncTenantDirectory:
             changes = self._registry.changes(self._known.horizon)
             with self._lock:
                 all_of_them = self._known.outdated(changes, asked_at)
-                self._forget(None if all_of_them else changes.subdomains)
+                self._forget(None if all_of_them else changes.changed)
                 self._known.in_contact(changes, asked_at)
         finally:
             with self._lock:

@@ -1,7 +1,6 @@
 """The directory remembers, asks once for many, and is never far behind the registry."""
 
 import asyncio
-from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
@@ -10,31 +9,13 @@ from controlplane.domain.tenants import TenantState
 from controlplane.errors import TenantUnavailable
 from controlplane.routing import TenantDirectory
 from controlplane.routing.known import Ages
+from tests.integration.routing.lent import CountedPool
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
 
 # One that asks for changes before each answer, and one that does not within a test.
 EAGER = Ages(fresh_s=0)
 LAZY = Ages(fresh_s=3600)
-
-
-class CountedPool:
-    """Lends another pool's connections; `gate` holds them back."""
-
-    def __init__(self, pool):
-        self._pool = pool
-        self.lent = 0
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.borrowing = asyncio.Event()
-
-    @asynccontextmanager
-    async def connection(self):
-        self.lent += 1
-        self.borrowing.set()
-        await self.gate.wait()
-        async with self._pool.connection() as conn:
-            yield conn
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from controlplane.routing import RoutedTenant
 from controlplane.routing.known import Ages, Changes, KnownTenants
 
 AGES = Ages(fresh_s=2, ttl_s=100, negative_ttl_s=10, forget_s=60)
-NOTHING = Changes(frozenset(), horizon=7)
+NOTHING = Changes({}, horizon=7)
 
 
 def _tenant(subdomain="acme", state=TenantState.ACTIVE):
@@ -82,7 +82,12 @@ def test_no_more_is_kept_than_the_size_and_strangers_crowd_out_nobody(known):
 def test_changes_do_not_tell_all_after_a_long_silence_or_from_another_server(
     known, horizon, now, outdated
 ):
-    assert known.outdated(Changes(frozenset(), horizon), now) is outdated
+    assert known.outdated(Changes({}, horizon), now) is outdated
+
+
+def test_changes_that_another_server_tells_do_not_tell_all(known):
+    """It may lack what the one before it told last, and have gone on from there."""
+    assert known.outdated(Changes({}, horizon=8, server="another"), 1)
 
 
 @pytest.mark.parametrize("state", list(TenantState))

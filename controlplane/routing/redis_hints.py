@@ -1,0 +1,32 @@
+"""Hears through Redis of tenants that have changed. A hint: the directory finds out without it."""
+
+import asyncio
+import logging
+from contextlib import aclosing
+
+from controlplane.routing.cache import CacheUnavailable
+from controlplane.routing.directory import TenantDirectory
+from controlplane.routing.redis_cache import RedisCache
+
+log = logging.getLogger(__name__)
+
+_RECONNECT_S = 1.0
+
+
+async def listen_redis(redis: RedisCache, directory: TenantDirectory) -> None:
+    """Have the directory forget whatever other processes announce, until the task is cancelled.
+
+    After every reconnect it forgets everything, for something may have been missed.
+    """
+    while True:
+        try:
+            await _listen_once(redis, directory)
+        except CacheUnavailable as error:
+            log.warning("not listening for tenants' changes: %s", error)
+        await asyncio.sleep(_RECONNECT_S)
+
+
+async def _listen_once(redis: RedisCache, directory: TenantDirectory) -> None:
+    async with aclosing(redis.heard()) as heard:
+        async for subdomains in heard:
+            directory.forget(subdomains)
