@@ -4,6 +4,7 @@ asked: a registry in memory whose transactions overlap, and directories that sha
 import asyncio
 import random
 from time import monotonic
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -42,7 +43,7 @@ class FakeRegistry:
         self._running = {}
         self._told = []
         # Each value with the turn since when it holds.
-        self.history = {name: [(0, None)] for name in NAMES}
+        self.history: dict[str, Any] = {name: [(0, None)] for name in NAMES}
         self.looked = 0
 
     async def change(self, name):
