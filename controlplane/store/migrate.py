@@ -1,15 +1,19 @@
 """The public schema's migrations, run by Alembic under one advisory lock."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from controlplane import assets
+from controlplane.store.direct import RUNNING, check_direct, check_refusal
 from controlplane.store.logins import MIGRATION_LOCK
 from controlplane.store.urls import sqlalchemy_url
 
@@ -53,6 +57,19 @@ def _run(owner_url: str, act: Callable[[Connection], None]) -> None:
     # With public on the path Alembic takes it for the nameless default schema and sees other tables.
     path = {"options": "-c search_path=pg_catalog"}
     engine = create_engine(sqlalchemy_url(owner_url), poolclass=NullPool, connect_args=path)
-    with engine.begin() as connection:
+    with _direct(engine) as connection:
         connection.execute(_LOCK)
         act(connection)
+
+
+@contextmanager
+def _direct(engine: Engine) -> Iterator[Connection]:
+    """A transaction. Raises StartupError where a pooler is in between."""
+    try:
+        with engine.begin() as connection:
+            driver: Any = connection.connection.driver_connection
+            check_direct(driver.pgconn, connection.execute(text(RUNNING)).scalar_one())
+            yield connection
+    except OperationalError as error:
+        check_refusal(error.orig)
+        raise

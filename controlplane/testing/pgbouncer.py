@@ -39,9 +39,12 @@ def version(program: str) -> str:
 
 
 @contextmanager
-def pgbouncer(url: str, *, program: str, connections: int = 1) -> Iterator[str]:
+def pgbouncer(
+    url: str, *, program: str, connections: int = 1, more: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """A PgBouncer before the server and the login of `url`, with so many connections to it; gives
-    the URL of the same database through it. Raises RuntimeError where it does not start."""
+    the URL of the same database through it. `more` are settings of its own. Raises RuntimeError
+    where it does not start."""
     to = {key: str(value) for key, value in conninfo_to_dict(url).items()}
     with tempfile.TemporaryDirectory(prefix="controlplane-pgbouncer-") as folder:
         port = _free_port()
@@ -50,6 +53,7 @@ def pgbouncer(url: str, *, program: str, connections: int = 1) -> Iterator[str]:
             "listen_port": str(port),
             "default_pool_size": str(connections),
             "auth_file": f"{folder}/users",
+            **(more or {}),
         }
         user = _write(Path(folder), to, settings)
         with subprocess.Popen(  # noqa: S603  our own folder
