@@ -13,12 +13,14 @@ from psycopg.errors import UndefinedColumn, UndefinedTable
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from controlplane.errors import DatabaseUnavailable, StartupError
-from controlplane.routing import check_login
+from controlplane.routing import PoolFigures, check_login
+from controlplane.routing.sqlalchemy_pools import CountedAsyncPool, CountedPool
 from controlplane.settings import Settings
 from controlplane.store import tenants
+from controlplane.store.direct import RUNNING, check_direct, check_refusal
 from controlplane.store.urls import sqlalchemy_url
 
 log = structlog.get_logger()
@@ -44,11 +46,19 @@ def open_control(settings: Settings) -> AsyncEngine:
     """The API's engine. Prepared statements stay off: behind a pooler a name may be another's."""
     return create_async_engine(
         sqlalchemy_url(settings.database_url.get_secret_value()),
+        poolclass=CountedAsyncPool,
         pool_size=settings.pool_size,
         pool_pre_ping=True,
         hide_parameters=True,
         connect_args={"prepare_threshold": None, **_CONNECTION},
     )
+
+
+def control_figures(control: AsyncEngine) -> PoolFigures:
+    """What the pool of `open_control` is doing."""
+    pool = control.sync_engine.pool
+    assert isinstance(pool, CountedPool), "BUG: made by open_control"  # noqa: S101
+    return pool.figures()
 
 
 def open_owner(settings: Settings) -> AsyncEngine:
@@ -84,12 +94,15 @@ def _ping_the_rested(engine: AsyncEngine) -> None:
 
 
 async def installation_of(owner: AsyncEngine) -> UUID:
-    """Raises DatabaseUnavailable, and StartupError where the public schema is another release's."""
+    """Raises DatabaseUnavailable, and StartupError where the public schema is another release's or
+    a pooler is in between."""
     try:
         async with owner.connect() as conn:
+            await _check_direct(conn)
             await _check_migrated(conn)
             return await tenants.installation_id(conn)
     except OperationalError as error:
+        check_refusal(error.orig)
         raise DatabaseUnavailable(_one_line(error.orig)) from error
     except DBAPIError as error:
         raise refusal(error) from error
@@ -102,6 +115,11 @@ def refusal(error: DBAPIError) -> StartupError:
             "The database has no public schema of this release; run 'controlplane migrate' first."
         )
     return StartupError(f"PostgreSQL refuses: {str(error.orig).strip().splitlines()[0]}")
+
+
+async def _check_direct(conn: AsyncConnection) -> None:
+    driver: Any = (await conn.get_raw_connection()).driver_connection
+    check_direct(driver.pgconn, (await conn.execute(text(RUNNING))).scalar_one())
 
 
 async def _check_migrated(conn: Any) -> None:

@@ -4,6 +4,7 @@ thing and the remedy; `code` is stable and `status` is its answer over HTTP (RFC
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
+from uuid import UUID
 
 
 class ControlPlaneError(Exception):
@@ -185,6 +186,11 @@ class TenantMismatch(ControlPlaneError):
 
     code = "tenant_mismatch"
     status = 401
+
+    def __init__(self, message: str, *, claimed: UUID | None = None) -> None:
+        super().__init__(message)
+        # For the audit, never for the answer: the tenant that a verified token was issued for.
+        self.claimed = claimed
 
 
 class TenantSuspended(ControlPlaneError):

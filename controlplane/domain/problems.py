@@ -1,6 +1,7 @@
 """An error as RFC 9457 problem details. Pure."""
 
 import inspect
+from http import HTTPStatus
 
 from controlplane.errors import ControlPlaneError, ValidationFailed
 
@@ -12,15 +13,18 @@ def problem(
 ) -> dict[str, object]:
     """The problem's members, ready for JSON.
 
-    `title` is the first line of the class's docstring, `detail` the message; `errors` is there
-    for a ValidationFailed with faults, `instance` and `request_id` where they are given.
+    `title` is the first line of the class's docstring, `detail` the message, but the title again
+    where the fault is ours; `errors` is there for a ValidationFailed with faults, `instance` and
+    `request_id` where they are given.
     """
     title = (inspect.getdoc(type(error)) or "").partition("\n")[0]
+    # What has gone wrong inside may name another tenant.
+    told = "" if error.status == HTTPStatus.INTERNAL_SERVER_ERROR else str(error)
     members: dict[str, object] = {
         "type": f"urn:controlplane:problem:{error.code}",
         "title": title,
         "status": error.status,
-        "detail": str(error) or title,
+        "detail": told or title,
         "code": error.code,
     }
     if instance is not None:

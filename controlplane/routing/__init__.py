@@ -11,14 +11,16 @@ from controlplane.routing.jobs import (
     streamed_sync,
 )
 from controlplane.routing.known import Ages
-from controlplane.routing.listening import listen
+from controlplane.routing.listening import listen, listening
 from controlplane.routing.middleware import TenantMiddleware, refused
+from controlplane.routing.pools import PoolFigures, pool_figures
 from controlplane.routing.resolve import Asked, PathPrefix, TokenClaim, TrustedHeader
 from controlplane.routing.safety import check_login
 from controlplane.routing.sync import SyncTenancy
 from controlplane.routing.sync_directory import SyncTenantDirectory
 from controlplane.routing.tenant import RoutedTenant, current_tenant, tenant_scope
 from controlplane.routing.transactions import Tenancy
+from controlplane.routing.violations import Violation, hear, hear_sync
 from controlplane.routing.wsgi import TenantWSGIMiddleware
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "Asked",
     "Bulkhead",
     "PathPrefix",
+    "PoolFigures",
     "RoutedTenant",
     "SyncBulkhead",
     "SyncTenancy",
@@ -36,11 +39,16 @@ __all__ = [
     "TenantWSGIMiddleware",
     "TokenClaim",
     "TrustedHeader",
+    "Violation",
     "check_login",
     "current_tenant",
+    "hear",
+    "hear_sync",
     "job_scope",
     "job_scope_sync",
     "listen",
+    "listening",
+    "pool_figures",
     "refused",
     "settled",
     "stamped",

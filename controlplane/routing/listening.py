@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -33,6 +35,17 @@ async def listen(conninfo: str, directory: TenantDirectory) -> None:
         except psycopg.Error as error:
             log.warning("not listening for tenants' changes: %s", type(error).__name__)
         await asyncio.sleep(_RECONNECT_S)
+
+
+@asynccontextmanager
+async def listening(conninfo: str, directory: TenantDirectory) -> AsyncIterator[None]:
+    """`listen` for as long as the block lasts: for an application's lifespan."""
+    task = asyncio.create_task(listen(conninfo, directory))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def _listen_once(conninfo: str, directory: TenantDirectory) -> None:

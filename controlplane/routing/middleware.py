@@ -5,14 +5,8 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping, Seq
 from typing import Any, Protocol
 from uuid import UUID
 
-from psycopg.errors import InsufficientPrivilege
-
 from controlplane.domain.problems import problem, problem_headers
-from controlplane.errors import (
-    ControlPlaneError,
-    TenantSchemaMissing,
-    TenantUnavailable,
-)
+from controlplane.errors import ControlPlaneError, TenantUnavailable
 from controlplane.routing.answers import admitted
 from controlplane.routing.resolve import (
     Asked,
@@ -21,13 +15,14 @@ from controlplane.routing.resolve import (
     Named,
     Resolver,
     Whose,
-    mismatch,
+    agree,
     single_host,
     whose,
     without_tenant_headers,
 )
 from controlplane.routing.revisions import Serves, refuse_unserved
 from controlplane.routing.tenant import RoutedTenant, tenant_scope
+from controlplane.routing.violations import EARS, Ears, Violated, hear, unheard
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -35,15 +30,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 # Any: each framework has scope types of its own.
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
-Violation = Callable[[str, RoutedTenant | None], None]
 
 _POLICY_VIOLATION = 1008
-# Where `refused` finds whom to tell: what it answers does not rise to the middleware.
-_VIOLATED = "controlplane.violated"
-
-
-def unheard(_kind: str, _tenant: RoutedTenant | None) -> None:
-    """Nobody asked to be told of violations."""
 
 
 class Directory(Protocol):
@@ -65,9 +53,10 @@ class TenantMiddleware:
     Paths in `exempt_paths`, compared whole, reach the app without a tenant on any host. With
     `serves`, a tenant whose schema is at another revision is answered 503 `tenant_migrating`.
 
-    `violated` is told of what must never happen, with the tenant concerned: `tenant_mismatch` (a
-    witness means another tenant), `tenant_schema_missing`, `denied` (the tenant's role was refused
-    something). Raises ValueError for a `base_domain` that is none.
+    `violated` is told of what must never happen, of each kind once a request: `tenant_mismatch` (a
+    witness means another tenant), `tenant_schema_missing`, `tenant_context_conflict` (the code asked
+    for another tenant), `denied` (the tenant's role was refused something). It must neither wait
+    nor raise. Raises ValueError for a `base_domain` that is none.
     """
 
     def __init__(
@@ -79,7 +68,7 @@ class TenantMiddleware:
         also: Sequence[Resolver] = (),
         exempt_paths: Collection[str] = (),
         serves: Serves | None = None,
-        violated: Violation = unheard,
+        violated: Violated = unheard,
     ) -> None:
         self._app = app
         self._directory = directory
@@ -96,14 +85,19 @@ class TenantMiddleware:
         if scope["path"] in self._exempt_paths:
             return await self._app(scope, receive, send)
         try:
-            said, witnesses = whose(self._resolvers, _asked(scope, asked_with))
+            asked = _asked(scope, asked_with)
+            said, witnesses = whose(self._resolvers, asked)
             tenant = await self._tenant(said)
-            self._hear(witnesses, tenant)
+            ears = Ears(self._violated, tenant, asked, request_id=_request_id(scope))
+            with ears:
+                agree(witnesses, tenant)
             refuse_unserved(tenant.revision, self._serves)
         except ControlPlaneError as error:
             return await _refuse(error, scope, send)
         if isinstance(said, Named) and said.prefix:
             scope = _below(scope, said.prefix)
+        scope["state"] = {**scope.get("state", {}), "tenant": tenant}
+        scope[EARS] = ears
         return await self._serve(tenant, scope, receive, send)
 
     async def _tenant(self, said: Whose) -> RoutedTenant:
@@ -112,11 +106,6 @@ class TenantMiddleware:
             found = await self._directory.lookup(said.subdomain)
             return admitted(found, asked_for=f"at '{said.subdomain}'")
         return admitted(await self._directory.identify(said.id), asked_for=f"with the id {said.id}")
-
-    def _hear(self, witnesses: list[Whose], tenant: RoutedTenant) -> None:
-        if (error := mismatch(witnesses, tenant)) is not None:
-            self._violated(error.code, tenant)
-            raise error
 
     async def _serve(
         self, tenant: RoutedTenant, scope: Scope, receive: Receive, send: Send
@@ -128,17 +117,10 @@ class TenantMiddleware:
             answering = True
             await send(message)
 
-        scope["state"] = {**scope.get("state", {}), "tenant": tenant}
-        scope[_VIOLATED] = self._violated
         try:
-            with tenant_scope(tenant):
+            with tenant_scope(tenant), scope[EARS]:
                 await self._app(scope, receive, watched)
-        except InsufficientPrivilege:
-            self._violated("denied", tenant)
-            raise
         except TenantUnavailable as error:
-            if isinstance(error, TenantSchemaMissing):
-                self._violated(error.code, tenant)
             if answering:
                 raise
             await _refuse(error, scope, send)
@@ -155,12 +137,17 @@ def _below(scope: Scope, prefix: str) -> Scope:
     return {**scope, "root_path": scope.get("root_path", "") + prefix}
 
 
+def _request_id(scope: Scope) -> str | None:
+    """What an outer layer may have left."""
+    request_id: str | None = scope.get("state", {}).get("request_id")
+    return request_id
+
+
 async def refused(request: Any, error: Any) -> Any:
     """For Starlette's and FastAPI's `add_exception_handler(ControlPlaneError, refused)`: what the
     application raises is answered as the middleware answers, and `violated` is told. Frameworks
     would make a 500 of it."""
-    if isinstance(error, TenantSchemaMissing):
-        request.scope.get(_VIOLATED, unheard)(error.code, request.scope["state"].get("tenant"))
+    await hear(error, request.scope)
 
     async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
         await _refuse(error, scope, send)
@@ -172,8 +159,8 @@ async def _refuse(error: ControlPlaneError, scope: Scope, send: Send) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": error.code})
         return
-    request_id = scope.get("state", {}).get("request_id")
-    body = json.dumps(problem(error, instance=scope["path"], request_id=request_id)).encode()
+    told = problem(error, instance=scope["path"], request_id=_request_id(scope))
+    body = json.dumps(told).encode()
     headers = {**problem_headers(error), "content-length": str(len(body))}
     await send(
         {

@@ -45,6 +45,11 @@ class Identified:
     id: UUID
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed(Identified):
+    """The tenant of this id, as a verified token says."""
+
+
 Whose = Named | Identified
 
 
@@ -107,9 +112,9 @@ class TokenClaim:
     def __init__(self, claimed: Callable[[Asked], UUID | None]) -> None:
         self._claimed = claimed
 
-    def __call__(self, asked: Asked) -> Identified | None:
+    def __call__(self, asked: Asked) -> Claimed | None:
         tenant_id = self._claimed(asked)
-        return None if tenant_id is None else Identified(tenant_id)
+        return None if tenant_id is None else Claimed(tenant_id)
 
 
 class PathPrefix:
@@ -148,12 +153,15 @@ def whose(resolvers: Iterable[Resolver], asked: Asked) -> tuple[Whose, list[Whos
     return first, witnesses
 
 
-def mismatch(witnesses: Iterable[Whose], tenant: RoutedTenant) -> TenantMismatch | None:
-    """What to answer where a witness means another tenant."""
-    if all(_means(said, tenant) for said in witnesses):
-        return None
+def agree(witnesses: Iterable[Whose], tenant: RoutedTenant) -> None:
+    """Raises TenantMismatch where a witness means another tenant."""
+    others = [said for said in witnesses if not _means(said, tenant)]
+    if not others:
+        return
+    claimed = next((said.id for said in others if isinstance(said, Claimed)), None)
     # Without a word about the other one: whoever asks may know of this tenant alone.
-    return TenantMismatch("The token or header is another tenant's; sign in at this host.")
+    message = "The token or header is another tenant's; sign in at this host."
+    raise TenantMismatch(message, claimed=claimed)
 
 
 def _means(said: Whose, tenant: RoutedTenant) -> bool:

@@ -6,19 +6,13 @@ from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from psycopg.errors import InsufficientPrivilege
-
 from controlplane.domain.problems import problem, problem_headers
-from controlplane.errors import (
-    ControlPlaneError,
-    TenantSchemaMissing,
-    TenantUnavailable,
-)
+from controlplane.errors import ControlPlaneError, TenantUnavailable
 from controlplane.routing.answers import admitted
-from controlplane.routing.middleware import Violation, unheard
-from controlplane.routing.resolve import Asked, HostLabel, Named, Resolver, Whose, mismatch, whose
+from controlplane.routing.resolve import Asked, HostLabel, Named, Resolver, Whose, agree, whose
 from controlplane.routing.revisions import Serves, refuse_unserved
 from controlplane.routing.tenant import RoutedTenant, scoped_context
+from controlplane.routing.violations import EARS, Ears, Violated, unheard
 
 _T = TypeVar("_T")
 Environ = dict[str, Any]
@@ -48,7 +42,7 @@ class TenantWSGIMiddleware:
         also: Sequence[Resolver] = (),
         exempt_paths: Collection[str] = (),
         serves: Serves | None = None,
-        violated: Violation = unheard,
+        violated: Violated = unheard,
     ) -> None:
         self._app = app
         self._directory = directory
@@ -65,14 +59,16 @@ class TenantWSGIMiddleware:
         try:
             said, witnesses = whose(self._resolvers, asked)
             tenant = self._tenant(said)
-            self._hear(witnesses, tenant)
+            environ[EARS] = ears = Ears(self._violated, tenant, asked)
+            with ears:
+                agree(witnesses, tenant)
             refuse_unserved(tenant.revision, self._serves)
             if isinstance(said, Named) and said.prefix:
                 environ = _below(environ, said.prefix)
             environ["controlplane.tenant"] = tenant
         except ControlPlaneError as error:
             return _refuse(error, environ, start_response)
-        answer = _Answer(tenant, self._violated, start_response)
+        answer = _Answer(tenant, ears, start_response)
         try:
             answer.begin(self._app, environ)
         except TenantUnavailable as error:
@@ -88,20 +84,12 @@ class TenantWSGIMiddleware:
             return admitted(found, asked_for=f"at '{said.subdomain}'")
         return admitted(self._directory.identify(said.id), asked_for=f"with the id {said.id}")
 
-    def _hear(self, witnesses: list[Whose], tenant: RoutedTenant) -> None:
-        if (error := mismatch(witnesses, tenant)) is not None:
-            self._violated(error.code, tenant)
-            raise error
-
 
 class _Answer:
     """What the app answers, each piece of it made in the tenant's scope."""
 
-    def __init__(
-        self, tenant: RoutedTenant, violated: Violation, start_response: StartResponse
-    ) -> None:
-        self._tenant = tenant
-        self._violated = violated
+    def __init__(self, tenant: RoutedTenant, ears: Ears, start_response: StartResponse) -> None:
+        self._ears = ears
         self._start_response = start_response
         # The thread serves others between two pieces and after a body that nobody closes.
         self._context = scoped_context(tenant)
@@ -135,14 +123,8 @@ class _Answer:
             self._run(close)
 
     def _run(self, act: Callable[..., _T], *given: Any) -> _T:
-        try:
+        with self._ears:
             return self._context.run(act, *given)
-        except InsufficientPrivilege:
-            self._violated("denied", self._tenant)
-            raise
-        except TenantSchemaMissing as error:
-            self._violated(error.code, self._tenant)
-            raise
 
 
 # How WSGI spells the headers that nobody but us may set.

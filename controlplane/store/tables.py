@@ -286,7 +286,7 @@ audit_log = Table(
     Column("request_id", Text),
     Column("ip", Text),
     Column("agent", Text),
-    CheckConstraint("actor_kind IN ('admin', 'operation', 'cli')", name="actor_kind"),
+    CheckConstraint("actor_kind IN ('admin', 'operation', 'cli', 'visitor')", name="actor_kind"),
     CheckConstraint("outcome IN ('ok', 'refused', 'failed')", name="outcome"),
     Index(None, "tenant_id"),
     Index("ix_audit_log_at_id", "at", "id"),

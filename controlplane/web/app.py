@@ -11,9 +11,12 @@ from litestar.types import ControllerRouterHandler
 from prometheus_client import CollectorRegistry
 
 from controlplane import __version__
+from controlplane.connections import control_figures
+from controlplane.routing import listening, pool_figures
 from controlplane.web.api import edge, findings, holds, lifecycle, operations, system, tenants
 from controlplane.web.api.parameters import sound_parameters
 from controlplane.web.asgi import ASGIApp, templated
+from controlplane.web.audit_queue import AuditQueue
 from controlplane.web.auth import admins_only
 from controlplane.web.dispatch import HostDispatch
 from controlplane.web.hub import Hub
@@ -22,10 +25,12 @@ from controlplane.web.metrics import Metrics
 from controlplane.web.openapi import BEARER, document
 from controlplane.web.options import answering_options
 from controlplane.web.outer import Outer
+from controlplane.web.pools import Pools
 from controlplane.web.problems import handlers as exception_handlers
 from controlplane.web.request import ApiRequest
 from controlplane.web.tenant.app import router as tenant_router
 from controlplane.web.tenant.app import tenant_app
+from controlplane.web.violations import Violations
 from controlplane.wiring import Parts
 
 OPENAPI_PATH = "/api/openapi.json"
@@ -70,15 +75,24 @@ def create_app(parts: Parts) -> ASGIApp:
     Streams of events end when the server sends `lifespan.shutdown`.
     """
     registry = CollectorRegistry()
+    registry.register(
+        Pools(
+            {
+                "control": lambda: control_figures(parts.control),
+                "app": lambda: pool_figures(parts.app_pool),
+            }
+        )
+    )
+    audit = AuditQueue(parts.control, registry=registry)
     dispatch = HostDispatch(
         admin=Metrics(
-            _admin_app(parts),
+            _admin_app(parts, audit),
             registry=registry,
             control=parts.control,
             token=parts.settings.metrics_token,
             base_domain=parts.settings.base_domain,
         ),
-        tenant=tenant_app(parts, registry=registry),
+        tenant=tenant_app(parts, registry=registry, violated=Violations(audit, registry=registry)),
         base_domain=parts.settings.base_domain,
         anywhere=(*system.PATHS, OPENAPI_PATH, edge.PATH),
     )
@@ -86,13 +100,16 @@ def create_app(parts: Parts) -> ASGIApp:
     return Outer(limited, registry=registry)
 
 
-def _admin_app(parts: Parts) -> ASGIApp:
-    hub = Hub(parts.settings.database_url_direct.get_secret_value())
+def _admin_app(parts: Parts, audit: AuditQueue) -> ASGIApp:
+    direct = parts.settings.database_url_direct.get_secret_value()
+    hub = Hub(direct)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        yield
-        await hub.close()
+        async with listening(direct, parts.directory):
+            yield
+            await hub.close()
+            await audit.close()
 
     app = Litestar(
         [admin_router, edge.resolve, *system.handlers, openapi],

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 import psycopg
+import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.params import ParameterKwarg
@@ -26,6 +27,8 @@ from controlplane.errors import (
     ValidationFailed,
 )
 from controlplane.web.asgi import Scope, Send, exchange_of
+
+log = structlog.get_logger()
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -55,6 +58,9 @@ def handlers() -> ExceptionHandlersMap:
 
 
 def _expected(request: AnyRequest, error: ControlPlaneError) -> Response[bytes]:
+    if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        # The answer does not say it.
+        log.error("request_failed", error=error.code, detail=str(error))
     status, headers, body = _answer(error, request.scope)
     content_type = headers.pop("content-type")
     return Response(body, status_code=status, headers=headers, media_type=content_type)

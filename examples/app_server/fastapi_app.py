@@ -13,10 +13,12 @@ from controlplane.routing import (
     TenantMiddleware,
     TrustedHeader,
     check_login,
+    listening,
     refused,
 )
 
 from . import documents
+from .alarm import alarm
 from .documents import Document, NewDocument
 
 
@@ -25,11 +27,11 @@ def create_app(
 ) -> TenantMiddleware:
     """As the one in Litestar."""
     pool = AsyncConnectionPool(database_url, min_size=1, max_size=10, open=False)
-    tenancy = Tenancy(pool)
+    tenancy, directory = Tenancy(pool), TenantDirectory(pool)
 
     @asynccontextmanager
     async def opened(_: FastAPI) -> AsyncIterator[None]:
-        async with pool:
+        async with pool, listening(database_url, directory):
             async with pool.connection() as conn:
                 await check_login(conn)
             yield
@@ -53,8 +55,9 @@ def create_app(
 
     return TenantMiddleware(
         app,
-        directory=TenantDirectory(pool),
+        directory=directory,
         base_domain=base_domain,
         also=[TrustedHeader(proxies)],
         exempt_paths=["/health"],
+        violated=alarm,
     )

@@ -16,9 +16,12 @@ from controlplane.routing import (
     TenantMiddleware,
     TrustedHeader,
     check_login,
+    hear,
+    listening,
 )
 
 from . import documents
+from .alarm import alarm
 from .documents import Document, NewDocument
 
 
@@ -28,7 +31,7 @@ def create_app(
     """Tenants at `<subdomain>.<base domain>`. What the proxies in these networks say in X-Tenant-Id
     must agree with the host. `database_url` is the app servers' login."""
     pool = AsyncConnectionPool(database_url, min_size=1, max_size=10, open=False)
-    tenancy = Tenancy(pool)
+    tenancy, directory = Tenancy(pool), TenantDirectory(pool)
 
     @get("/documents")
     async def search(q: FromQuery[str] = "") -> list[Document]:
@@ -46,17 +49,19 @@ def create_app(
 
     app = Litestar(
         [search, create, health],
-        lifespan=[lambda _: _open(pool)],
+        lifespan=[lambda _: _open(pool), lambda _: listening(database_url, directory)],
         exception_handlers={ControlPlaneError: _answer},
+        after_exception=[hear],
         openapi_config=None,
         logging_config=None,
     )
     return TenantMiddleware(
         app,
-        directory=TenantDirectory(pool),
+        directory=directory,
         base_domain=base_domain,
         also=[TrustedHeader(proxies)],
         exempt_paths=["/health"],
+        violated=alarm,
     )
 
 

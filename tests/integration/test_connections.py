@@ -14,6 +14,8 @@ from tests.engine.lab import settings
 
 pytestmark = pytest.mark.anyio
 
+PREPARED = "SELECT count(*) FROM pg_prepared_statements"
+
 
 async def _backend(owner: AsyncEngine) -> int:
     async with owner.begin() as conn:
@@ -53,3 +55,23 @@ async def test_one_that_died_at_once_costs_one_error_and_is_replaced(
         assert await _backend(owner) != first
     finally:
         await owner.dispose()
+
+
+async def test_no_login_that_may_go_through_a_pooler_prepares_statements(
+    database: Database, tmp_path: Path
+) -> None:
+    wanted = settings(database, tmp_path)
+    control = connections.open_control(wanted)
+    # psycopg would prepare what it has seen five times.
+    often = range(10)
+    try:
+        async with control.connect() as conn:
+            for number in often:
+                await conn.execute(text("SELECT :number"), {"number": number})
+            assert (await conn.execute(text(PREPARED))).scalar_one() == 0
+    finally:
+        await control.dispose()
+    async with connections.open_app_pool(wanted) as pool, pool.connection() as app:
+        for number in often:
+            await app.execute("SELECT %s", [number])
+        assert await (await app.execute(PREPARED)).fetchone() == (0,)

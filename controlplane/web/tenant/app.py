@@ -4,7 +4,8 @@ from litestar import Litestar, Router
 from litestar.datastructures import State
 from prometheus_client import CollectorRegistry
 
-from controlplane.routing import TenantMiddleware, TokenClaim
+from controlplane.routing import TenantMiddleware, TokenClaim, hear
+from controlplane.routing.violations import Violated
 from controlplane.settings import Settings
 from controlplane.web.asgi import ASGIApp, templated
 from controlplane.web.options import answering_options
@@ -18,7 +19,7 @@ from controlplane.wiring import Parts
 router = Router(path="/api/tenant", tags=["tenant"], route_handlers=[tenant_info])
 
 
-def tenant_app(parts: Parts, *, registry: CollectorRegistry) -> ASGIApp:
+def tenant_app(parts: Parts, *, registry: CollectorRegistry, violated: Violated) -> ASGIApp:
     """The application of tenant hosts, behind the middleware that lets active tenants in.
 
     From the outside in: whose host it is (and that a token is not another tenant's), who speaks,
@@ -29,6 +30,8 @@ def tenant_app(parts: Parts, *, registry: CollectorRegistry) -> ASGIApp:
         openapi_config=None,
         logging_config=None,
         exception_handlers=exception_handlers(),
+        # What they answer does not rise to the middleware.
+        after_exception=[hear],
         state=State({"parts": parts}),
     )
     routes = answering_options(templated(app))
@@ -44,6 +47,7 @@ def tenant_app(parts: Parts, *, registry: CollectorRegistry) -> ASGIApp:
         directory=parts.directory,
         base_domain=parts.settings.base_domain,
         also=[TokenClaim(spoken_for(parts.verifier))],
+        violated=violated,
     )
 
 

@@ -137,7 +137,7 @@ async def test_a_schema_dropped_by_hand_answers_503_and_nobodys_rows(world, guid
 
 
 async def test_what_the_framework_answers_is_heard_as_a_violation_too(world):
-    heard: list[tuple[str, RoutedTenant | None]] = []
+    heard: list[tuple[str, RoutedTenant]] = []
     async with AsyncConnectionPool(world.app, min_size=1, open=False) as pool:
         tenancy, app = Tenancy(pool), FastAPI()
         app.add_exception_handler(ControlPlaneError, refused)
@@ -151,7 +151,7 @@ async def test_what_the_framework_answers_is_heard_as_a_violation_too(world):
             app,
             directory=TenantDirectory(pool),
             base_domain=BASE,
-            violated=lambda kind, tenant: heard.append((kind, tenant)),
+            violated=lambda violation: heard.append((violation.kind, violation.tenant)),
         )
         world.do("DROP SCHEMA {tenant} CASCADE", tenant=world.acme.schema)
         async with _served(wrapped) as get:

@@ -278,11 +278,11 @@ async def test_a_token_must_be_the_hosts_tenants(claimed, status):
     middleware = _wrap(
         App(),
         also=[TokenClaim(lambda _asked: claimed)],
-        violated=lambda kind, tenant: told.append((kind, tenant.subdomain)),
+        violated=lambda v: told.append((v.kind, v.tenant.subdomain, v.claimed)),
     )
     sent = await _call(middleware, _request())
     assert sent[0]["status"] == status
-    assert told == ([("tenant_mismatch", "active")] if status == 401 else [])
+    assert told == ([("tenant_mismatch", "active", ELSEWHERE)] if status == 401 else [])
     if status == 401:
         assert str(ELSEWHERE) not in sent[1]["body"].decode()
 
@@ -320,7 +320,7 @@ async def test_what_the_tenants_role_was_denied_is_told_of_and_passes():
 
     told = []
     with pytest.raises(InsufficientPrivilege):
-        await _call(_wrap(grabbing, violated=lambda kind, _: told.append(kind)), _request())
+        await _call(_wrap(grabbing, violated=lambda v: told.append(v.kind)), _request())
     assert told == ["denied"]
 
 
@@ -329,7 +329,7 @@ async def test_a_schema_that_is_missing_is_told_of():
         raise TenantSchemaMissing("gone")
 
     told = []
-    sent = await _call(_wrap(lost, violated=lambda kind, _: told.append(kind)), _request())
+    sent = await _call(_wrap(lost, violated=lambda v: told.append(v.kind)), _request())
     assert (sent[0]["status"], told) == (503, ["tenant_schema_missing"])
 
 

@@ -1,5 +1,11 @@
 from controlplane.domain.problems import problem, problem_headers
-from controlplane.errors import FieldFault, TenantNotFound, TenantNotReady, ValidationFailed
+from controlplane.errors import (
+    FieldFault,
+    TenantContextConflict,
+    TenantNotFound,
+    TenantNotReady,
+    ValidationFailed,
+)
 
 
 def test_a_problem_has_the_members_of_rfc_9457_and_its_code():
@@ -29,6 +35,12 @@ def test_the_title_is_one_line_and_what_is_not_known_is_left_out():
         "detail": "First line.",
         "code": "tenant_not_found",
     }
+
+
+def test_a_fault_of_our_own_is_told_without_its_insides():
+    told = problem(TenantContextConflict("Tenant 7 was asked for in the scope of tenant 8."))
+    assert (told["status"], told["code"]) == (500, "tenant_context_conflict")
+    assert told["detail"] == told["title"]
 
 
 def test_a_failed_validation_lists_its_faults():

@@ -5,17 +5,18 @@ from uuid import UUID, uuid4
 import pytest
 
 from controlplane.domain.tenants import TenantState
-from controlplane.errors import InvalidRequest, TenantRequired
+from controlplane.errors import InvalidRequest, TenantMismatch, TenantRequired
 from controlplane.routing import RoutedTenant
 from controlplane.routing.resolve import (
     Asked,
+    Claimed,
     HostLabel,
     Identified,
     Named,
     PathPrefix,
     TokenClaim,
     TrustedHeader,
-    mismatch,
+    agree,
     whose,
 )
 
@@ -47,19 +48,19 @@ def _tenant(tenant_id=ACME, subdomain="acme"):
         (_asked("acme.example.com"), Named("acme"), []),
         (_asked("acme.example.com", "/t/globex/x"), Named("acme"), []),
         (_asked("acme.example.com", header=ACME), Named("acme"), [Identified(ACME)]),
-        (_asked("acme.example.com", token=GLOBEX), Named("acme"), [Identified(GLOBEX)]),
+        (_asked("acme.example.com", token=GLOBEX), Named("acme"), [Claimed(GLOBEX)]),
         (
             _asked("acme.example.com", header=ACME, token=GLOBEX),
             Named("acme"),
-            [Identified(ACME), Identified(GLOBEX)],
+            [Identified(ACME), Claimed(GLOBEX)],
         ),
         (_asked(header=ACME), Identified(ACME), []),
-        (_asked(header=ACME, token=GLOBEX), Identified(ACME), [Identified(GLOBEX)]),
-        (_asked(token=GLOBEX), Identified(GLOBEX), []),
-        (_asked(token=GLOBEX, path="/t/acme/x"), Identified(GLOBEX), []),
+        (_asked(header=ACME, token=GLOBEX), Identified(ACME), [Claimed(GLOBEX)]),
+        (_asked(token=GLOBEX), Claimed(GLOBEX), []),
+        (_asked(token=GLOBEX, path="/t/acme/x"), Claimed(GLOBEX), []),
         (_asked(path="/t/acme/x"), Named("acme", "/t/acme"), []),
         (_asked(path="/t/acme"), Named("acme", "/t/acme"), []),
-        (_asked(header=ACME, client="192.0.2.1", token=GLOBEX), Identified(GLOBEX), []),
+        (_asked(header=ACME, client="192.0.2.1", token=GLOBEX), Claimed(GLOBEX), []),
     ],
 )
 def test_the_host_comes_first_then_the_header_then_the_token_then_the_path(asked, first, witnesses):
@@ -110,17 +111,24 @@ def test_what_is_no_network_is_refused_at_the_start(network):
         TrustedHeader([network])
 
 
+@pytest.mark.parametrize("witnesses", [[], [Identified(ACME), Named("acme")], [Claimed(ACME)]])
+def test_witnesses_who_mean_the_same_agree(witnesses):
+    agree(witnesses, _tenant())
+
+
 @pytest.mark.parametrize(
-    ("witnesses", "agree"),
+    ("witnesses", "claimed"),
     [
-        ([], True),
-        ([Identified(ACME), Named("acme")], True),
-        ([Identified(GLOBEX)], False),
-        ([Identified(ACME), Identified(GLOBEX)], False),
-        ([Named("globex")], False),
+        ([Identified(GLOBEX)], None),
+        ([Identified(ACME), Identified(GLOBEX)], None),
+        ([Named("globex")], None),
+        ([Claimed(GLOBEX)], GLOBEX),
+        ([Claimed(ACME), Identified(GLOBEX)], None),
+        ([Identified(GLOBEX), Claimed(GLOBEX)], GLOBEX),
     ],
 )
-def test_one_witness_who_means_another_is_enough(witnesses, agree):
-    found = mismatch(witnesses, _tenant())
-    assert (found is None) is agree
-    assert found is None or str(GLOBEX) not in str(found)
+def test_one_witness_who_means_another_is_enough_and_a_token_alone_says_whom(witnesses, claimed):
+    with pytest.raises(TenantMismatch) as refused:
+        agree(witnesses, _tenant())
+    assert str(GLOBEX) not in str(refused.value)
+    assert refused.value.claimed == claimed

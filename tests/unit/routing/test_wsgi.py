@@ -140,10 +140,10 @@ def test_a_token_of_another_tenant_is_refused_and_told_of():
         plain,
         _environ(),
         also=[TokenClaim(lambda _asked: UUID(int=8))],
-        violated=lambda kind, tenant: told.append((kind, tenant.subdomain)),
+        violated=lambda v: told.append((v.kind, v.tenant.subdomain, v.claimed)),
     )
     assert (status, json.loads(body)["code"]) == (401, "tenant_mismatch")
-    assert told == [("tenant_mismatch", "active")]
+    assert told == [("tenant_mismatch", "active", UUID(int=8))]
 
 
 def test_a_path_prefix_is_the_scripts_name():
@@ -166,7 +166,7 @@ def test_a_schema_that_is_missing_is_answered_and_told_of(late):
 
     told = []
     status, _, _ = _call(
-        yielding if late else listing, _environ(), violated=lambda kind, _: told.append(kind)
+        yielding if late else listing, _environ(), violated=lambda v: told.append(v.kind)
     )
     assert (status, told) == (503, ["tenant_schema_missing"])
 
@@ -178,7 +178,7 @@ def test_what_the_tenants_role_was_denied_is_told_of_and_passes():
 
     told = []
     with pytest.raises(InsufficientPrivilege):
-        _call(grabbing, _environ(), violated=lambda kind, _: told.append(kind))
+        _call(grabbing, _environ(), violated=lambda v: told.append(v.kind))
     assert told == ["denied"]
 
 

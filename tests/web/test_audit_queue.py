@@ -1,0 +1,138 @@
+"""Rows about violations: they wait for the database, nobody waits for them, nobody can flood it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from prometheus_client import CollectorRegistry
+from psycopg.rows import dict_row
+
+from controlplane.store.refusals import Refusal
+from controlplane.web.audit_budget import AuditBudget
+from controlplane.web.audit_queue import AuditQueue
+from tests.database import Database, Server
+from tests.web.calls import Site, open_site
+from tests.web.test_health import close_database
+
+pytestmark = pytest.mark.anyio
+
+
+def make_tenants(database: Database, number: int) -> list[UUID]:
+    ids = [uuid4() for _ in range(number)]
+    with psycopg.connect(database.superuser_url) as conn:
+        conn.cursor().executemany(
+            "INSERT INTO public.tenants (id, name, subdomain, state, tier, admin_email)"
+            " VALUES (%s, 'Acme', %s, 'active', 'starter', 'ada@acme.test')",
+            [(one, f"tenant-{one.hex}") for one in ids],
+        )
+    return ids
+
+
+def rows(database: Database) -> list[dict[str, Any]]:
+    with psycopg.connect(database.superuser_url, row_factory=dict_row) as conn:
+        return conn.execute(
+            "SELECT *, clock_timestamp() - at AS age FROM public.audit_log"
+            " WHERE actor_kind = 'visitor' ORDER BY at"
+        ).fetchall()
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110  the condition is the database's
+            await asyncio.sleep(0.01)
+
+
+class Queue:
+    """One over the site's control login, and what it counts."""
+
+    def __init__(self, site: Site, **options: Any) -> None:
+        self.registry = CollectorRegistry()
+        self.queue = AuditQueue(site.parts.control, registry=self.registry, pace_s=0.01, **options)
+
+    def offer(self, tenant_id: UUID, **more: Any) -> None:
+        self.queue.offer(Refusal(tenant_id, "isolation.denied", {"side": "host"}, **more))
+
+    def counted(self, outcome: str) -> float:
+        name = "controlplane_isolation_audit_rows_total"
+        return self.registry.get_sample_value(name, {"outcome": outcome}) or 0.0
+
+
+async def test_a_flood_of_one_tenant_is_ten_rows_and_a_sum(site: Site) -> None:
+    acme, globex = make_tenants(site.database, 2)
+    told = Queue(site)
+    for _ in range(500):
+        told.offer(acme)
+    told.offer(globex)
+    await until(lambda: told.counted("written") == 11)
+    await told.queue.close()
+    found = [row for row in rows(site.database) if row["tenant_id"] == acme]
+    assert [row["action"] for row in found] == ["isolation.denied"] * 10 + ["isolation.more"]
+    assert found[-1]["after"] == {"window_s": 60.0, "not_written": {"isolation.denied": 490}}
+    assert len([row for row in rows(site.database) if row["tenant_id"] == globex]) == 1
+    assert told.counted("summed") == 490
+    assert told.counted("dropped") == 0
+
+
+async def test_a_sum_is_written_when_its_window_ends_although_nothing_more_happens(
+    site: Site,
+) -> None:
+    (acme,) = make_tenants(site.database, 1)
+    told = Queue(site, budget=AuditBudget(rows=1, window_s=0.1))
+    told.offer(acme)
+    told.offer(acme)
+    await until(lambda: told.counted("written") == 2)
+    await told.queue.close()
+
+
+async def test_while_the_database_is_away_the_first_rows_wait_and_the_rest_is_dropped(
+    server: Server, database: Database
+) -> None:
+    ids = make_tenants(database, 5)
+    async with open_site(database) as site:
+        close_database(server, database, closed=True)
+        told = Queue(site, size=3)
+        for one in ids:
+            told.offer(one)
+        assert told.counted("dropped") == 2
+        close_database(server, database, closed=False)
+        await until(lambda: told.counted("written") == 3)
+        await told.queue.close()
+    found = rows(database)
+    assert {row["tenant_id"] for row in found} == set(ids[:3])
+    assert told.counted("dropped") == 2
+
+
+async def test_what_cannot_be_written_before_the_end_is_counted_as_dropped(
+    server: Server, database: Database
+) -> None:
+    (acme,) = make_tenants(database, 1)
+    async with open_site(database) as site:
+        close_database(server, database, closed=True)
+        told = Queue(site)
+        told.offer(acme)
+        await told.queue.close()
+        close_database(server, database, closed=False)
+    assert told.counted("dropped") == 1
+
+
+async def test_a_row_that_is_refused_holds_up_no_other(site: Site) -> None:
+    acme, globex = make_tenants(site.database, 2)
+    told = Queue(site)
+    told.offer(acme, agent="\0 fits in no text")
+    await until(lambda: told.counted("dropped") == 1)
+    told.offer(globex)
+    await until(lambda: told.counted("written") == 1)
+    await told.queue.close()
+
+
+async def test_the_same_row_is_there_once_however_often_it_is_written(site: Site) -> None:
+    (acme,) = make_tenants(site.database, 1)
+    told = Queue(site)
+    again = uuid4()
+    for _ in range(3):
+        told.offer(acme, id=again)
+    await told.queue.close()
+    assert [row["id"] for row in rows(site.database) if row["tenant_id"] == acme] == [again]
