@@ -89,6 +89,20 @@ class IdempotencyKeyReused(ControlPlaneError):
     status = 422
 
 
+class VersionConflict(ControlPlaneError):
+    """What is to be changed has changed meanwhile."""
+
+    code = "version_conflict"
+    status = 412
+
+
+class VersionRequired(ControlPlaneError):
+    """A change must name the version that it is made from."""
+
+    code = "version_required"
+    status = 428
+
+
 class AuthenticationRequired(ControlPlaneError):
     """A valid bearer token is needed."""
 
@@ -242,6 +256,12 @@ class TenantContextConflict(ControlPlaneError):
     """A tenant's data was asked for inside another tenant's scope."""
 
     code = "tenant_context_conflict"
+
+
+class SecretUnsealable(ControlPlaneError):
+    """A sealed secret cannot be opened."""
+
+    code = "secret_unsealable"
 
 
 class NotReady(ControlPlaneError):

@@ -76,6 +76,8 @@ class Settings(BaseModel):
 
     # What tenants' users and API clients sign in with, until there are sessions: the key of HS256.
     tenant_token_key: SecretStr | None = Field(default=None, min_length=32)
+    # What tenants' secrets are sealed with before they are stored.
+    secrets_key: SecretStr | None = Field(default=None, min_length=32)
 
     # Requests per minute on tenants' hosts: of a tenant, of who speaks there, of the address of
     # somebody unknown. 0 is no limit; a tier that is named has its own instead of the tenant's.

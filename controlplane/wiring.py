@@ -24,7 +24,8 @@ from controlplane.connections import (
 from controlplane.domain.mail import Message
 from controlplane.domain.tenants import Tenant, TenantState
 from controlplane.errors import SettingsInvalid
-from controlplane.identity.tokens import NoTokens, SignedTokens
+from controlplane.identity.keys import open_sealing, open_verifier
+from controlplane.identity.sealing import Sealing
 from controlplane.ports import DnsProvider, MailSender, PrincipalVerifier, RateLimits
 from controlplane.provisioning.crew import Crew, Failpoint, nowhere
 from controlplane.provisioning.engine import Engine
@@ -84,6 +85,7 @@ class Parts:
     sender: MailSender
     verifier: PrincipalVerifier
     counts: RateLimits
+    sealing: Sealing | None
 
 
 @asynccontextmanager
@@ -109,6 +111,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             sender=open_sender(settings),
             verifier=open_verifier(settings),
             counts=await stack.enter_async_context(open_counts(settings)),
+            sealing=open_sealing(settings),
         )
 
 
@@ -142,19 +145,6 @@ def open_sender(settings: Settings) -> MailSender:
             return MemorySender()
         case _:
             assert_never(settings.mail)
-
-
-def open_verifier(settings: Settings) -> PrincipalVerifier:
-    """What knows the tokens of tenants' users; without a key, it knows none."""
-    return signed_tokens(settings) or NoTokens()
-
-
-def signed_tokens(settings: Settings) -> SignedTokens | None:
-    """What signs tokens of tenants' users, where there is a key."""
-    if settings.tenant_token_key is None:
-        return None
-    key = settings.tenant_token_key.get_secret_value().encode()
-    return SignedTokens(key, audience=settings.base_domain)
 
 
 @asynccontextmanager

@@ -36,6 +36,12 @@ or:
   export CONTROLPLANE_URL={url}
   export CONTROLPLANE_TOKEN={token}
   controlplane tenant create Acme --subdomain acme --admin-email ada@acme.test
+
+Speak for its admin at the tenant's host:
+
+  set -a; . {settings}; set +a
+  curl http://acme.{domain}:{port}/api/tenant/settings \\
+    -H "Authorization: Bearer $(controlplane token tenant acme)"
 """
 
 
@@ -110,6 +116,7 @@ def _announce(up: "Running", ready_file: Path | None) -> None:
             database=up.urls.superuser,
             zone=up.folder.zone,
             outbox=up.folder.outbox,
+            settings=up.folder.settings,
             token=up.token,
         )
     )

@@ -10,7 +10,7 @@ from controlplane.cli.output import tell
 
 @click.group("token")
 def command() -> None:
-    """API tokens of global admins."""
+    """API tokens: of global admins, and for trials of tenants' users."""
 
 
 @command.command("create")
@@ -45,6 +45,42 @@ def revoke(*, email: str, name: str) -> None:
     """
     count = asyncio.run(_revoke(email, name))
     tell(f"Revoked {count} {'token' if count == 1 else 'tokens'} '{name}' of '{email}'.")
+
+
+@command.command("tenant")
+@click.argument("tenant")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    metavar="ROLE",
+    help="May be given several times; tenant_admin where it is left out.",
+)
+@click.option(
+    "--minutes",
+    type=click.IntRange(1, 1440),
+    default=60,
+    show_default=True,
+    help="How long it is good.",
+)
+def tenant(*, tenant: str, roles: tuple[str, ...], minutes: int) -> None:
+    """Sign a token for a tenant's host and print it: for trials, until users sign in there.
+
+    It speaks for the tenant's first admin, with the roles that are asked for, and cannot be revoked.
+    It is written into the audit log. Needs CONTROLPLANE_TENANT_TOKEN_KEY.
+
+    \b
+    controlplane token tenant acme --role tenant_manager > token
+    """
+    click.echo(asyncio.run(_tenant(tenant, roles or ("tenant_admin",), timedelta(minutes=minutes))))
+
+
+async def _tenant(which: str, roles: tuple[str, ...], lifetime: timedelta) -> str:
+    from controlplane.cli import owner  # noqa: PLC0415  the help must not wait for SQLAlchemy
+    from controlplane.cli.tenant_token import signed  # noqa: PLC0415
+
+    async with owner.transaction() as conn:
+        return await signed(conn, which, roles=frozenset(roles), lifetime=lifetime)
 
 
 async def _revoke(email: str, name: str) -> int:

@@ -16,6 +16,12 @@ from controlplane.errors import ControlPlaneError, FieldFault
 from controlplane.web.request import ApiRequest
 
 BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
+TENANT_BEARER: list[dict[str, list[str]]] = [{"tenantBearer": []}]
+# With a token or without.
+MAYBE_TENANT_BEARER: list[dict[str, list[str]]] = [{}, *TENANT_BEARER]
+ETAG = ResponseHeader(
+    name="ETag", value="", description="The version; If-Match of a change.", documentation_only=True
+)
 LOCATION = ResponseHeader(
     name="Location", value="", description="The operation's address.", documentation_only=True
 )
@@ -37,12 +43,16 @@ _EXAMPLES: dict[int, ControlPlaneError] = {
     403: errors.PermissionDenied("This needs a token that may write, of a role that may, too."),
     404: errors.NotFound("There is nothing at this path."),
     409: errors.SubdomainTaken("The subdomain 'acme' is taken; choose another."),
+    412: errors.VersionConflict(
+        "It has changed since you read it; read it again, then change that."
+    ),
     413: errors.BodyTooLarge("The body may have at most 1048576 bytes."),
     415: errors.UnsupportedMediaType("Send the body as application/json."),
     422: errors.SubdomainReserved(
         "The subdomain 'www' is reserved; choose another.",
         [FieldFault("/subdomain", "subdomain_reserved", "The subdomain 'www' is reserved.")],
     ),
+    428: errors.VersionRequired("Send the ETag of what you have read as If-Match."),
     429: errors.TooManyRequests("You have no more requests for now.", retry_after=7),
     500: ControlPlaneError(),
     503: errors.DatabaseUnavailable("The database does not answer; try again."),
@@ -107,13 +117,20 @@ def document(handlers: Sequence[ControllerRouterHandler], *, title: str, version
                         type="http",
                         scheme="bearer",
                         description="A global admin's token, `cp_…`.",
-                    )
+                    ),
+                    "tenantBearer": SecurityScheme(
+                        type="http",
+                        scheme="bearer",
+                        bearer_format="JWT",
+                        description="A token of a user or API client of the host's tenant.",
+                    ),
                 }
             ),
             tags=[
                 Tag(name="tenants"),
                 Tag(name="operations"),
                 Tag(name="findings"),
+                Tag(name="tenant"),
                 Tag(name="edge"),
                 Tag(name="system"),
             ],

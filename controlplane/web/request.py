@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from litestar import Request
@@ -21,7 +21,10 @@ _READ_AS_JSON = frozenset({"", "application/json", "application/x-www-form-urlen
 _AGENT_CHARACTERS = 200
 
 
-class ApiRequest(Request[Principal, None, State]):
+User = TypeVar("User")
+
+
+class JsonRequest(Request[User, None, State], Generic[User]):
     """A request whose body is JSON, or nothing at all."""
 
     async def json(self) -> Any:
@@ -35,6 +38,16 @@ class ApiRequest(Request[Principal, None, State]):
             raise InvalidRequest(f"The body is not JSON that can be read: {error}.") from error
 
     @property
+    def parts(self) -> Parts:
+        """What the API is made of."""
+        parts: Parts = self.app.state.parts
+        return parts
+
+
+class ApiRequest(JsonRequest[Principal]):
+    """A global admin's request."""
+
+    @property
     def actor(self) -> Actor:
         """The caller, for the audit log."""
         agent = self.headers.get("user-agent", "")[:_AGENT_CHARACTERS]
@@ -45,12 +58,6 @@ class ApiRequest(Request[Principal, None, State]):
             ip=self.client.host if self.client else None,
             agent="".join(filter(str.isprintable, agent)) or None,
         )
-
-    @property
-    def parts(self) -> Parts:
-        """What the API is made of."""
-        parts: Parts = self.app.state.parts
-        return parts
 
     @property
     def hub(self) -> Hub:

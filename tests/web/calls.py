@@ -17,9 +17,10 @@ from controlplane.store.admin_tables import AdminRole
 from controlplane.store.admins import Scope
 from controlplane.web.app import create_app
 from controlplane.wiring import Parts
+from tests.bad_tokens import AUDIENCE, KEY
 from tests.database import Database
 
-BASE = "apps.example.test"
+BASE = AUDIENCE
 TENANTS = "/api/admin/tenants"
 OPERATIONS = "/api/admin/operations"
 
@@ -54,6 +55,8 @@ def settings_of(database: Database, **changes: str) -> settings.Settings:
             "CONTROLPLANE_RATE_LIMIT_TENANT": "0",
             "CONTROLPLANE_RATE_LIMIT_PRINCIPAL": "0",
             "CONTROLPLANE_RATE_LIMIT_ADDRESS": "0",
+            "CONTROLPLANE_TENANT_TOKEN_KEY": KEY.decode(),
+            "CONTROLPLANE_SECRETS_KEY": "a key of the tests for their secrets",
             **changes,
         }
     )

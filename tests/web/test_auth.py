@@ -1,6 +1,6 @@
 """Who may do what: every operation of the document against every kind of caller."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -30,6 +30,7 @@ class Case:
     public: bool = False
     supers: bool = False
     tenant: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 CASES = {
@@ -62,8 +63,13 @@ CASES = {
     "getReadiness": Case("GET", "/health/ready", public=True),
     "getAppInfo": Case("GET", "/api/app/info", public=True),
     "getTenantInfo": Case("GET", "/api/tenant/info", public=True, tenant=True),
+    "getTenantSettings": Case("GET", "/api/tenant/settings", tenant=True),
+    "changeTenantSettings": Case(
+        "PUT", "/api/tenant/settings", {"values": {}}, tenant=True, headers={"if-match": "*"}
+    ),
+    "getTenantStats": Case("GET", "/api/tenant/stats", tenant=True),
 }
-ADMINS = {name: case for name, case in CASES.items() if not case.public}
+ADMINS = {name: case for name, case in CASES.items() if not (case.public or case.tenant)}
 
 
 def documented() -> dict[str, tuple[str, str]]:

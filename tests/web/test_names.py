@@ -15,7 +15,8 @@ HOLDS = "/api/admin/subdomain-holds"
 
 async def served(tenant: Held, subdomain: str) -> tuple[int, str | None]:
     """What the subdomain's host answers: status, and the tenant's name or the code."""
-    answer = await tenant.client.get("/api/tenant/info", headers={"host": f"{subdomain}.{BASE}"})
+    headers = {"host": f"{subdomain}.{BASE}", "authorization": ""}
+    answer = await tenant.client.get("/api/tenant/info", headers=headers)
     told = answer.json()
     return answer.status_code, told.get("subdomain") or told.get("code")
 

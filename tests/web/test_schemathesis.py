@@ -2,7 +2,8 @@
 
 With SCHEMATHESIS_URL and SCHEMATHESIS_TOKEN the server at that address is tried instead, with
 SCHEMATHESIS_EXAMPLES (100) examples for each operation; with SCHEMATHESIS_TENANT_HOST, a host of an
-active tenant there, what is served on tenants' hosts as well.
+active tenant there, and SCHEMATHESIS_TENANT_TOKEN, of an admin of it, what is served on tenants'
+hosts as well.
 """
 
 import asyncio
@@ -18,11 +19,12 @@ import pytest
 
 from controlplane.cli import serving
 from tests.database import Server, fresh_database
-from tests.web.calls import BASE, TENANTS, Site, new_tenant, open_site
+from tests.web.calls import open_site
+from tests.web.members import ADMIN, Members, host_of, make_tenant
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
 
-_ON_TENANTS_HOSTS = "getTenantInfo"
+_ON_TENANTS_HOSTS = "^/api/tenant/"
 # What a schema cannot say: a key that was used for another request, a reserved subdomain, the
 # subdomain that confirms, what a host may look like.
 _SETTINGS = """
@@ -32,6 +34,10 @@ include-operation-id = [
   "resendWelcome", "renameTenant",
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422"]
+
+[[operations]]
+include-operation-id = ["changeTenantSettings"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "412", "422", "428"]
 
 [[operations]]
 include-operation-id = ["resolveHost"]
@@ -47,6 +53,7 @@ class Target:
     token: str = field(repr=False)
     examples: int
     tenant_host: str | None
+    tenant_token: str = field(repr=False)
 
 
 @asynccontextmanager
@@ -55,36 +62,32 @@ async def opened(server: Server) -> AsyncIterator[Target]:
     if "SCHEMATHESIS_URL" in given:
         examples = int(given.get("SCHEMATHESIS_EXAMPLES", "100"))
         host = given.get("SCHEMATHESIS_TENANT_HOST")
-        yield Target(given["SCHEMATHESIS_URL"], given["SCHEMATHESIS_TOKEN"], examples, host)
+        theirs = given.get("SCHEMATHESIS_TENANT_TOKEN", "")
+        token = given["SCHEMATHESIS_TOKEN"]
+        yield Target(given["SCHEMATHESIS_URL"], token, examples, host, theirs)
         return
     with fresh_database(server) as database:
         async with open_site(database) as site, site.working():
-            host = await _tenant_host(site)
+            async with site.client() as client:
+                tenant = await make_tenant(client)
+            theirs = Members(site, tenant, tenant).token(tenant, ADMIN)
             bound = serving.listening("127.0.0.1", 0)
             stopping = asyncio.Event()
             serve = asyncio.create_task(serving.serve(site.app, bound, stopping))
             try:
                 url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-                yield Target(url, site.tokens["super_admin"], 3, host)
+                yield Target(url, site.tokens["super_admin"], 3, host_of(tenant), theirs)
             finally:
                 stopping.set()
                 await serve
 
 
-async def _tenant_host(site: Site) -> str:
-    body = new_tenant()
-    async with site.client() as client:
-        made = await client.post(TENANTS, json=body, headers={"prefer": "wait=30"})
-    assert made.status_code == 201
-    return f"{body['subdomain']}.{BASE}"
-
-
-async def generate(target: Target, folder: Path, *options: str) -> None:
+async def generate(target: Target, folder: Path, token: str, *options: str) -> None:
     """Run the generator; its whole output is the failure."""
     (folder / "schemathesis.toml").write_text(_SETTINGS)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{target.url}/api/openapi.json"),
-        *("-H", f"Authorization: Bearer {target.token}", "--max-examples", str(target.examples)),
+        *("-H", f"Authorization: Bearer {token}", "--max-examples", str(target.examples)),
         *("--continue-on-failure", "--request-timeout", "60", "--no-color"),
         *("--generation-database", "none", *options),
         cwd=folder,
@@ -92,13 +95,13 @@ async def generate(target: Target, folder: Path, *options: str) -> None:
         stderr=asyncio.subprocess.STDOUT,
     )
     output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode().replace(target.token, "…")
+    assert process.returncode == 0, output.decode().replace(token, "…")
 
 
 async def test_a_generator_finds_nothing_undocumented(server: Server, tmp_path: Path) -> None:
     async with opened(server) as target:
         # First: the other run deletes every tenant that it finds.
         if target.tenant_host is not None:
-            host = ("-H", f"Host: {target.tenant_host}")
-            await generate(target, tmp_path, "--include-operation-id", _ON_TENANTS_HOSTS, *host)
-        await generate(target, tmp_path, "--exclude-operation-id", _ON_TENANTS_HOSTS)
+            there = ("--include-path-regex", _ON_TENANTS_HOSTS, "-H", f"Host: {target.tenant_host}")
+            await generate(target, tmp_path, target.tenant_token, *there)
+        await generate(target, tmp_path, target.token, "--exclude-path-regex", _ON_TENANTS_HOSTS)

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.errors import StartupError
+
+_KEYS = ("CONTROLPLANE_TENANT_TOKEN_KEY", "CONTROLPLANE_SECRETS_KEY")
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,10 @@ class Folder:
     @property
     def logins(self) -> Path:
         return self.path / "logins.json"
+
+    @property
+    def keys(self) -> Path:
+        return self.path / "keys.json"
 
     @property
     def zone(self) -> Path:
@@ -75,6 +82,18 @@ def _take(lock: int, path: Path) -> None:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write the file whole or not at all, readable by its owner alone, for it holds secrets."""
     write_secret(path, f"{json.dumps(content, indent=2)}\n")
+
+
+def kept_keys(folder: Folder) -> dict[str, str]:
+    """The keys of this control plane, as variables: made at the first start, and kept."""
+    try:
+        kept: dict[str, str] = json.loads(folder.keys.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        kept = {}
+    keys = {name: kept.get(name) or secrets.token_urlsafe(32) for name in _KEYS}
+    if keys != kept:
+        write_json(folder.keys, keys)
+    return keys
 
 
 def write_settings(path: Path, variables: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from controlplane import settings
 from controlplane.cli import serving
 from controlplane.cli.ground import database, environment, first_admin
 from controlplane.cli.ground.database import Server, Urls
-from controlplane.cli.ground.folder import Folder, held, write_settings
+from controlplane.cli.ground.folder import Folder, held, kept_keys, write_settings
 from controlplane.cli.ground.worker_process import supervised, working
 from controlplane.settings import Settings
 from controlplane.web.app import create_app
@@ -67,7 +67,8 @@ async def running(wish: Wish, stopping: asyncio.Event) -> AsyncIterator[Running]
         admin_url = await enter(wish.server(folder))
         urls = await enter(database.prepared(admin_url, folder, fresh_name=wish.database_name))
         port = bound.getsockname()[1]
-        values = environment.variables(urls, folder, port=port, given=wish.given)
+        given = {**kept_keys(folder), **wish.given}
+        values = environment.variables(urls, folder, port=port, given=given)
         write_settings(folder.settings, values)
         await stack.enter_async_context(
             supervised(values, folder.worker_pid, stopping, log_to=wish.log_to)

@@ -3,14 +3,17 @@ ForwardAuth, Caddy's `forward_auth`, nginx's `auth_request`) or by a front end's
 
 import hashlib
 from time import monotonic
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import quote
+from uuid import UUID
 
 from litestar import Response, get
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
+from msgspec import Struct
 
+from controlplane.domain.tenants import TenantState
 from controlplane.errors import InvalidRequest, TenantRequired
 from controlplane.routing.answers import admitted
 from controlplane.routing.hosts import tenant_label
@@ -19,7 +22,6 @@ from controlplane.routing.tenant import RoutedTenant
 from controlplane.web.auth import admins_only, bearer
 from controlplane.web.openapi import BEARER, TENANT_HEADERS, problems
 from controlplane.web.request import ApiRequest
-from controlplane.web.tenant.info import TenantInfo
 from controlplane.wiring import Parts
 
 PATH = "/api/edge/resolve"
@@ -29,6 +31,20 @@ _BELIEVED_S = 1.5
 _TOKENS = 1_000
 
 Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+class ResolvedTenant(Struct):
+    """Whose host it is."""
+
+    id: UUID
+    name: str
+    subdomain: str
+    state: TenantState
+    tier: str
+
+    @classmethod
+    def of(cls, tenant: RoutedTenant) -> Self:
+        return cls(tenant.id, tenant.name, tenant.subdomain, tenant.state, tenant.tier)
 
 
 class RecentTokens:
@@ -82,12 +98,12 @@ async def resolve(
             " `X-Forwarded-Host` says it."
         ),
     ] = None,
-) -> Response[TenantInfo]:
+) -> Response[ResolvedTenant]:
     """The active tenant of the host; any other is refused with what its own host would answer."""
     asked = _single(request.query_params.getall("host", [])) if host is not None else None
     tenant = await _tenant_at(asked if asked is not None else _forwarded(request), request.parts)
     headers = {"X-Tenant-Id": str(tenant.id), "X-Tenant-Name": quote(tenant.name, safe="")}
-    return Response(TenantInfo.of(tenant), headers=headers)
+    return Response(ResolvedTenant.of(tenant), headers=headers)
 
 
 async def _tenant_at(host: str, parts: Parts) -> RoutedTenant:

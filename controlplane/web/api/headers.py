@@ -2,7 +2,7 @@
 
 import re
 
-from controlplane.errors import FieldFault, ValidationFailed
+from controlplane.errors import FieldFault, ValidationFailed, VersionConflict, VersionRequired
 
 LONGEST_WAIT_S = 30
 KEY_CHARACTERS = 255
@@ -38,3 +38,14 @@ def preferred_wait_s(prefer: str | None) -> int | None:
         if match:
             return min(int(match[1]), LONGEST_WAIT_S)
     return None
+
+
+def check_version(if_match: str | None, current: str) -> None:
+    """Raises VersionRequired without `If-Match`, and VersionConflict where it names neither the
+    current version, which is the text between the quotes of an ETag, nor `*`."""
+    if if_match is None:
+        raise VersionRequired("Send the ETag of what you have read as If-Match.")
+    # Compared strongly: a tag that begins with W/ is none of ours.
+    tags = {tag.strip() for tag in if_match.split(",")}
+    if not tags & {"*", f'"{current}"'}:
+        raise VersionConflict("It has changed since you read it; read it again, then change that.")

@@ -2,6 +2,7 @@
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
+from litestar.di import Provide
 from prometheus_client import CollectorRegistry
 
 from controlplane.routing import TenantMiddleware, TokenClaim, hear
@@ -12,11 +13,21 @@ from controlplane.web.options import answering_options
 from controlplane.web.problems import handlers as exception_handlers
 from controlplane.web.ratelimit import RateLimited
 from controlplane.web.ratelimit_keys import Limits
+from controlplane.web.tenant.context import TenantRequest, no_bad_tokens, tenant_context
 from controlplane.web.tenant.info import tenant_info
 from controlplane.web.tenant.principals import Principals, spoken_for
+from controlplane.web.tenant.settings import change_settings, get_settings
+from controlplane.web.tenant.stats import get_stats
 from controlplane.wiring import Parts
 
-router = Router(path="/api/tenant", tags=["tenant"], route_handlers=[tenant_info])
+router = Router(
+    path="/api/tenant",
+    tags=["tenant"],
+    request_class=TenantRequest,
+    guards=[no_bad_tokens],
+    dependencies={"context": Provide(tenant_context)},
+    route_handlers=[tenant_info, get_settings, change_settings, get_stats],
+)
 
 
 def tenant_app(parts: Parts, *, registry: CollectorRegistry, violated: Violated) -> ASGIApp:
@@ -27,6 +38,8 @@ def tenant_app(parts: Parts, *, registry: CollectorRegistry, violated: Violated)
     """
     app = Litestar(
         [router],
+        # Ours counts outside.
+        request_max_body_size=None,
         openapi_config=None,
         logging_config=None,
         exception_handlers=exception_handlers(),

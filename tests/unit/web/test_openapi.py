@@ -58,12 +58,21 @@ def test_every_error_is_declared_as_a_problem_with_an_example(document: Any) -> 
             assert {e["value"]["status"] for e in content["examples"].values()} == {int(status)}
 
 
-def test_the_admin_api_and_the_edge_and_nothing_else_need_a_token(document: Any) -> None:
-    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+def test_every_operation_says_whose_token_it_needs(document: Any) -> None:
+    schemes = document["components"]["securitySchemes"]
+    assert {name: scheme["scheme"] for name, scheme in schemes.items()} == {
+        "bearer": "bearer",
+        "tenantBearer": "bearer",
+    }
     for path, operation in operations(document):
-        guarded = path.startswith(("/api/admin/", "/api/edge/"))
-        assert operation.get("security") == ([{"bearer": []}] if guarded else None)
-        assert {"401", "403"} <= set(operation["responses"]) or not guarded
+        named = [list(each) for each in operation.get("security", [])]
+        if path.startswith(("/api/admin/", "/api/edge/")):
+            assert named == [["bearer"]]
+        elif path.startswith("/api/tenant/"):
+            assert ["tenantBearer"] in named
+        else:
+            assert named == []
+        assert {"401", "403"} <= set(operation["responses"]) or not named
 
 
 def test_every_operation_is_named_described_and_tagged(document: Any) -> None:
@@ -81,7 +90,7 @@ def test_a_body_is_declared_strictly_with_an_example(document: Any) -> None:
         for _, operation in operations(document)
         if "requestBody" in operation
     ]
-    assert len(bodies) == 4
+    assert len(bodies) == 5
     for body in bodies:
         content = body["content"]["application/json"]
         schema = document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
