@@ -17,6 +17,7 @@ import pytest
 
 from controlplane import wiring
 from controlplane.domain.principals import Principal, PrincipalKind
+from controlplane.identity.keys import signed_tokens
 from controlplane.store.ratelimit import PostgresRateLimits
 from controlplane.store.ratelimit_sheltered import ShelteredRateLimits
 from controlplane.web.app import create_app
@@ -71,7 +72,7 @@ class Replica:
 
     def speaks(self, tenant_id: UUID) -> dict[str, str]:
         """The header of a new user of the tenant."""
-        tokens = wiring.signed_tokens(self.parts.settings)
+        tokens = signed_tokens(self.parts.settings)
         assert tokens is not None
         user = Principal(uuid4(), tenant_id, frozenset({"user"}), PrincipalKind.USER)
         return {"authorization": f"Bearer {tokens.issue(user, lifetime=timedelta(hours=1))}"}

@@ -6,7 +6,7 @@ import pytest
 
 from controlplane.cli.ground.database import Urls
 from controlplane.cli.ground.environment import variables
-from controlplane.cli.ground.folder import Folder, write_settings
+from controlplane.cli.ground.folder import Folder, kept_keys, write_settings
 from controlplane.errors import SettingsInvalid
 from controlplane.settings import child_environment, given, load, load_dev
 
@@ -55,3 +55,14 @@ def test_a_shell_reads_back_what_was_written(tmp_path: Path) -> None:
     write_settings(tmp_path / "settings.env", {"A": "it's {host} $HOME", "B": "1"})
     text = (tmp_path / "settings.env").read_text()
     assert text == "A='it'\"'\"'s {host} $HOME'\nB=1\n"
+
+
+def test_the_keys_are_made_once_kept_and_their_owners_alone(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    keys = kept_keys(folder)
+    assert kept_keys(folder) == keys
+    assert folder.keys.stat().st_mode & 0o777 == 0o600
+    assert len(set(keys.values())) == len(keys)
+    made = load(variables(URLS, folder, port=8123, given=keys))
+    assert made.tenant_token_key is not None
+    assert made.secrets_key is not None
