@@ -14,6 +14,9 @@ class CountedPool(QueuePool):
     """As QueuePool. Whoever asks waits until he has a connection that works: what it takes to open
     and to ping one is part of it."""
 
+    # Or it would not be quiet where SQLAlchemy is.
+    _sqla_logger_namespace = "sqlalchemy.pool.CountedPool"
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._counting = Lock()
