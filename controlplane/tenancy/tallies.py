@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.sql import SQL, Composed
 
 # So many rows are counted one by one; of more, the planner's statistics tell.
-EXACT_ROWS = 100_000
+EXACT_ROWS = 50_000
 
 # What there is: an operator's template need not have the sample's tables. `estimate` is the
 # relation whose statistics stand for the rows: a partial index holds those that are counted.
