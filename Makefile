@@ -26,8 +26,8 @@ $(DONE): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m compileall -q controlplane dns emails
 	@touch $@
 
-demo: $(DONE) ## do the main job once, in a throw-away folder
-	@$(BIN)/controlplane demo
+demo: $(DONE) ## do the main job once, in a throw-away folder; DNS=bind: before a real name server
+	@$(if $(filter bind,$(DNS)),$(BIN)/python scripts/demo_bind.py,$(BIN)/controlplane demo)
 
 dev: $(DONE) ## run everything on this machine until Ctrl-C
 	@exec $(BIN)/controlplane dev

@@ -2,7 +2,7 @@
 all pass the same contract suite (tests/contract)."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 from uuid import UUID
 
 from controlplane.domain.dns import OwnedRecord, Propagation, Record
@@ -20,6 +20,9 @@ class DnsProvider(Protocol):
     provider said so) or ProviderRefused (for good). None touches what lacks the mark's
     installation and tenant.
     """
+
+    # Whether each tenant has a record of its own; where not, none can be missing.
+    per_tenant: ClassVar[bool]
 
     async def ensure(self, record: Record, mark: Mark) -> str:
         """Make the record exist under the mark, and no other record of ours at its name.

@@ -6,7 +6,6 @@ file instead: `<NAME>_FILE` names it. All faults are reported at once.
 
 import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
@@ -23,18 +22,12 @@ from pydantic import (
     field_validator,
 )
 
+from controlplane.dns_settings import DnsSettings
 from controlplane.domain.tenants import Tier
 from controlplane.errors import SettingsInvalid
 
 _PREFIX = "CONTROLPLANE_"
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _LEVELS = ("debug", "info", "warning", "error")
-_LONGEST_NAME = 253  # characters of a host name, without the last dot
-
-
-class DnsKind(StrEnum):
-    ZONEFILE = "zonefile"
-    MEMORY = "memory"
 
 
 class MailKind(StrEnum):
@@ -47,7 +40,7 @@ Positive = Annotated[float, Field(gt=0)]
 Rate = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
-class Settings(BaseModel):
+class Settings(DnsSettings):
     """See docs/reference/settings.md, which a test compares with these fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,7 +52,6 @@ class Settings(BaseModel):
     # The app servers' login, with which a new tenant is verified and tenant hosts are served.
     app_database_url: SecretStr
 
-    base_domain: str
     # How a tenant's address is built: {host} is `<subdomain>.<base_domain>`.
     tenant_url: str = "https://{host}"
 
@@ -92,13 +84,6 @@ class Settings(BaseModel):
     # Days for which nobody else may claim the subdomain that a tenant had until lately.
     quarantine_days: int = Field(default=30, ge=0, le=36_500)
 
-    dns: DnsKind = DnsKind.ZONEFILE
-    # Where subdomains lead: an address (A, AAAA) or a host name (CNAME).
-    dns_target: str
-    dns_zone_file: Path | None = None
-    # The name server that a new zone file names; without one, `ns1.<base_domain>`.
-    dns_nameserver: str | None = None
-
     mail: MailKind = MailKind.FILE
     mail_from: str
     mail_folder: Path | None = None
@@ -129,21 +114,6 @@ class Settings(BaseModel):
         if url and not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must begin with redis://, rediss:// or unix://")
         return url
-
-    @field_validator("base_domain")
-    @classmethod
-    def _domain(cls, domain: str) -> str:
-        domain = domain.lower().rstrip(".")
-        if not _is_host_name(domain):
-            raise ValueError("must be a domain name such as apps.example.com")
-        return domain
-
-    @field_validator("dns_target")
-    @classmethod
-    def _target(cls, target: str) -> str:
-        if not (_is_address(target) or _is_host_name(target.lower().removesuffix("."))):
-            raise ValueError("must be an IP address or a host name such as lb.example.com")
-        return target
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
@@ -189,22 +159,6 @@ class Settings(BaseModel):
     def url_of(self, subdomain: str) -> str:
         """The address of a tenant, made from its row and never from a request."""
         return self.tenant_url.replace("{host}", f"{subdomain}.{self.base_domain}")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    # A zone index (fe80::1%eth0) means something on one machine only.
-    return "%" not in text
-
-
-def _is_host_name(text: str) -> bool:
-    """In lower case. What ends in a number is an address, or a slip of one."""
-    *_, last = labels = text.split(".")
-    fits = all(_LABEL.fullmatch(label) for label in labels) and len(text) <= _LONGEST_NAME
-    return fits and not last.isdigit()
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:

@@ -27,6 +27,7 @@ from controlplane.errors import SettingsInvalid
 from controlplane.identity.keys import open_sealing, open_verifier
 from controlplane.identity.sealing import Sealing
 from controlplane.ports import DnsProvider, MailSender, PrincipalVerifier, RateLimits
+from controlplane.providers import needed, open_dns
 from controlplane.provisioning.crew import Crew, Failpoint, nowhere
 from controlplane.provisioning.engine import Engine
 from controlplane.provisioning.hints import listen
@@ -49,7 +50,7 @@ from controlplane.provisioning.steps.standing import Standing
 from controlplane.provisioning.steps.verify import Verify
 from controlplane.provisioning.steps.welcome import Welcome
 from controlplane.routing import Tenancy, TenantDirectory
-from controlplane.settings import DnsKind, MailKind, Settings
+from controlplane.settings import MailKind, Settings
 from controlplane.store import deliveries
 from controlplane.store.deliveries import Delivery
 from controlplane.store.operations import OPERATIONS_CHANNEL
@@ -115,29 +116,13 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         )
 
 
-def open_dns(settings: Settings) -> DnsProvider:
-    """The DNS provider that the settings name."""
-    match settings.dns:
-        case DnsKind.ZONEFILE:
-            from controlplane_dns.zonefile import ZoneFile  # noqa: PLC0415  only the chosen one
-
-            path = _needed(settings.dns_zone_file, "CONTROLPLANE_DNS_ZONE_FILE", "zonefile")
-            return ZoneFile(path, zone=settings.base_domain, nameserver=settings.dns_nameserver)
-        case DnsKind.MEMORY:
-            from controlplane_dns.memory import MemoryDns  # noqa: PLC0415  only the chosen one
-
-            return MemoryDns()
-        case _:
-            assert_never(settings.dns)
-
-
 def open_sender(settings: Settings) -> MailSender:
     """The mail sender that the settings name."""
     match settings.mail:
         case MailKind.FILE:
             from controlplane_emails.file import FileSender  # noqa: PLC0415  only the chosen one
 
-            folder = _needed(settings.mail_folder, "CONTROLPLANE_MAIL_FOLDER", "file")
+            folder = needed(settings.mail_folder, "mail_folder", settings.mail)
             return FileSender(folder, sender=settings.mail_from)
         case MailKind.MEMORY:
             from controlplane_emails.memory import MemorySender  # noqa: PLC0415  only the chosen
@@ -169,12 +154,6 @@ def _redis_counts(url: str, stack: AsyncExitStack) -> RateLimits:
     client = open_redis(url, patience_s=PATIENCE_S)
     stack.push_async_callback(client.aclose)
     return RedisRateLimits(client)
-
-
-def _needed(value: Any, name: str, kind: str) -> Any:
-    if value is None:
-        raise SettingsInvalid(f"{name} must be set where the provider is '{kind}'.")
-    return value
 
 
 def timing(settings: Settings) -> Timing:

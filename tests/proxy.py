@@ -4,11 +4,14 @@
         proxy.cut = Cut(b"COMMIT", lose=Lose.ANSWER)
         ...  # talk to proxy.port
 
-It knows no protocol, so it stands before a database, a name server or a mail server alike.
+It knows no protocol, so it stands before a database, a name server or a mail server alike. Answers
+in a web server's place are tests/http_proxy.py.
 """
 
 import asyncio
 import contextlib
+import socket
+import struct
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
@@ -99,13 +102,15 @@ class Proxy:
     """A context manager; inside it, its faults may be changed at any time.
 
     `latency_s` delays every chunk. `silent` swallows everything both ways and ends nothing, as a
-    peer does that has gone without a word. `opened` counts the connections so far.
+    peer does that has gone without a word. With `resets`, connections end by a reset and not in
+    good order. `opened` counts the connections so far.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.port = 0
         self.latency_s = 0.0
         self.silent = False
+        self.resets = False
         self.cut: Cut | None = None
         self.opened = 0
         self._server_address = host, port
@@ -171,12 +176,12 @@ class Proxy:
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with contextlib.AsyncExitStack() as ends:
-            ends.push_async_callback(_close, writer)
+            ends.push_async_callback(self._close, writer)
             try:
                 up, down = await asyncio.open_connection(*self._server_address)
             except OSError:
                 return
-            ends.push_async_callback(_close, down)
+            ends.push_async_callback(self._close, down)
             link = _Link()
             pumps = [
                 asyncio.create_task(self._pump(link, Way.UP, reader, down)),
@@ -202,6 +207,13 @@ class Proxy:
         if not self.silent and sink.can_write_eof():
             sink.write_eof()
 
+    async def _close(self, writer: asyncio.StreamWriter) -> None:
+        if self.resets:
+            _reset(writer)
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
     def _allowed(self, link: _Link, flow: _Flow, chunk: bytes) -> int | None:
         """How many bytes may pass before the end; None for all of them and no end."""
         cut, until = self.cut, None
@@ -220,7 +232,8 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _close(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """With nothing to linger for, the end of a socket is a reset."""
+    at_once = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    writer.transport.abort()

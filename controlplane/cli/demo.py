@@ -108,15 +108,17 @@ async def _unless(stopping: asyncio.Event, acting: Coroutine[Any, Any, None]) ->
 
 @contextlib.contextmanager
 def _wish(folder: Path, lines: IO[str], *, kept: bool) -> "Iterator[Wish]":
-    from controlplane.cli.ground import database, discard  # noqa: PLC0415  heavy
+    from controlplane.cli.ground import database, discard, environment  # noqa: PLC0415  heavy
     from controlplane.cli.ground.run import Wish  # noqa: PLC0415  heavy
 
-    admin_url = settings.load_dev().database_url
+    admin_url, given = settings.load_dev().database_url, settings.given()
+    # It shows what stands in the zone file.
+    given = environment.without_dns(given)
     if admin_url is None:
         server = database.embedded_server(18) if kept else database.throwaway_server(18)
-        yield Wish(folder, 0, server, given=settings.given(), log_to=lines)
+        yield Wish(folder, 0, server, given=given, log_to=lines)
         return
     url = database.at_database(admin_url.get_secret_value(), "postgres")
     server = database.given_server(url)
     with contextlib.nullcontext() if kept else discard.discarded(url, folder):
-        yield Wish(folder, 0, server, database.demo_name, settings.given(), log_to=lines)
+        yield Wish(folder, 0, server, database.demo_name, given, log_to=lines)

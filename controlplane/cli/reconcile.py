@@ -82,7 +82,7 @@ def _print(done: Reconciled) -> None:
 
 
 async def _reconcile(*, dry_run: bool) -> Reconciled:
-    from controlplane import settings, wiring  # noqa: PLC0415  the help must not wait
+    from controlplane import providers, settings  # noqa: PLC0415  the help must not wait
     from controlplane.cli import owner  # noqa: PLC0415
     from controlplane.provisioning import reconcile  # noqa: PLC0415
     from controlplane.store import findings, tenants  # noqa: PLC0415
@@ -96,7 +96,7 @@ async def _reconcile(*, dry_run: bool) -> Reconciled:
         found = await reconcile.look(
             database,
             installation=installation,
-            dns=wiring.open_dns(told),
+            dns=providers.open_dns(told),
             dns_target=told.dns_target,
         )
         if dry_run:

@@ -98,8 +98,8 @@ def tenant_marked(name: str, comment: str | None, installation: UUID) -> UUID | 
     return mark.tenant
 
 
-def findings(seen: Seen, *, dns_target: str) -> list[Finding]:
-    """Everything that does not fit, in a fixed order."""
+def findings(seen: Seen, *, dns_target: str | None) -> list[Finding]:
+    """Everything that does not fit, in a fixed order. Without a target, tenants have no records."""
     return sorted([*_orphans(seen), *_tenants(seen, dns_target)])
 
 
@@ -162,7 +162,7 @@ def _of(tenant: SeenTenant | None) -> str:
     return f"its tenant is {tenant.state}" if tenant else "there is no such tenant"
 
 
-def _tenants(seen: Seen, dns_target: str) -> Iterator[Finding]:
+def _tenants(seen: Seen, dns_target: str | None) -> Iterator[Finding]:
     records = {(owned.mark.tenant, owned.record) for owned in seen.records}
     for tenant in seen.tenants.values():
         yield from _lacking_schema(seen, tenant)
@@ -185,9 +185,12 @@ def _tenants(seen: Seen, dns_target: str) -> Iterator[Finding]:
 
 
 def _lacks_record(
-    tenant: SeenTenant, records: Collection[tuple[UUID, object]], dns_target: str
+    tenant: SeenTenant, records: Collection[tuple[UUID, object]], dns_target: str | None
 ) -> bool:
-    return (tenant.id, record_for(tenant.subdomain, _spelled(dns_target))) not in records
+    return (
+        dns_target is not None
+        and (tenant.id, record_for(tenant.subdomain, _spelled(dns_target))) not in records
+    )
 
 
 def _spelled(target: str) -> str:

@@ -67,7 +67,7 @@ async def look(
     async with database.connect() as plain:
         conn = await plain.execution_options(isolation_level="REPEATABLE READ")
         seen = await _read(conn, installation, records)
-    found = drift.findings(seen, dns_target=dns_target)
+    found = drift.findings(seen, dns_target=dns_target if dns.per_tenant else None)
     return await _confirmed(found, _questions(found, seen, installation, dns_target), dns)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import ClassVar
 from uuid import UUID
 
 from controlplane.domain.dns import OwnedRecord, Propagation, Record
@@ -26,6 +27,8 @@ class MemoryDns:
 
     A change stays PENDING for the first `pending` questions about it.
     """
+
+    per_tenant: ClassVar[bool] = True
 
     def __init__(self, *, pending: int = 0) -> None:
         self.pending = pending

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 from uuid import UUID
 
 from controlplane.domain.dns import OwnedRecord, Propagation, Record
@@ -23,6 +24,8 @@ class ZoneFile:
     A missing file is made, with `nameserver` (by default `ns1.<zone>`) in SOA and NS; from then
     on these lines are the operator's, but for the serial, which grows with every change.
     """
+
+    per_tenant: ClassVar[bool] = True
 
     def __init__(self, path: Path, *, zone: str, nameserver: str | None = None) -> None:
         """Raises SettingsInvalid for a zone or name server that is no host name."""

@@ -1,16 +1,25 @@
-"""The providers that the DNS contract is checked against. A new one: a class and a line in PEERS."""
+"""The providers that the DNS contract is checked against. A new one: a class and a line in PEERS,
+and in REMOTE_PEERS if there is a network between it and its zone."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
+
+import pytest
 
 from controlplane.domain.dns import RecordType
 from controlplane.errors import ProviderUnavailable
 from controlplane.ports import DnsProvider
 from controlplane_dns.memory import Fault, MemoryDns
+from controlplane_dns.rfc2136 import Rfc2136
+from controlplane_dns.talk import Address, Key, Server
 from controlplane_dns.zonefile import ZoneFile
+from tests.name_servers import KEY_NAME, SECRET, NameServer
+from tests.proxy import Cut, Lose, Proxy
 
 ZONE = "example.com"
+_METHODS = ("ensure", "absent", "find", "propagation", "owned")
 
 
 class Peer(Protocol):
@@ -31,16 +40,27 @@ class Peer(Protocol):
         """All that is in the zone, foreign or not, to compare before with after."""
         ...
 
-    def cut_off(self) -> None:
+    async def cut_off(self) -> None:
         """Makes the zone unavailable until `restore`."""
         ...
 
-    def restore(self) -> None: ...
+    async def restore(self) -> None: ...
+
+
+class RemotePeer(Peer, Protocol):
+    """One whose requests and answers may get lost. Each fault strikes once."""
+
+    def lose_request(self) -> None:
+        """The next request fails without effect, in a way that may pass."""
+        ...
+
+    def lose_answer(self) -> None:
+        """The next change takes effect, and nobody is told."""
+        ...
 
 
 class MemoryPeer:
-    def __init__(self, folder: Path) -> None:
-        del folder
+    def __init__(self) -> None:
         self._zone = MemoryDns()
 
     @property
@@ -56,12 +76,23 @@ class MemoryPeer:
     def world(self) -> object:
         return dict(self._zone.records), dict(self._zone.foreign)
 
-    def cut_off(self) -> None:
-        methods = ("ensure", "absent", "find", "propagation", "owned")
-        self._zone.faults = [Fault(method, ProviderUnavailable("gone")) for method in methods]
+    async def cut_off(self) -> None:
+        self._zone.faults = [Fault(method, ProviderUnavailable("gone")) for method in _METHODS]
 
-    def restore(self) -> None:
+    async def restore(self) -> None:
         self._zone.faults.clear()
+
+    def lose_request(self) -> None:
+        self._next(after_effect=False)
+
+    def lose_answer(self) -> None:
+        self._next(after_effect=True)
+
+    def _next(self, *, after_effect: bool) -> None:
+        gone = ProviderUnavailable("gone")
+        self._zone.faults = [
+            Fault(method, gone, after_effect=after_effect) for method in ("ensure", "absent")
+        ]
 
 
 class ZoneFilePeer:
@@ -87,11 +118,64 @@ class ZoneFilePeer:
     def world(self) -> object:
         return self.path.read_bytes() if self.path.exists() else None
 
-    def cut_off(self) -> None:
+    async def cut_off(self) -> None:
         self._folder.rename(self._folder.with_name("away"))
 
-    def restore(self) -> None:
+    async def restore(self) -> None:
         self._folder.with_name("away").rename(self._folder)
+
+
+class Rfc2136Peer:
+    """A name server behind a proxy."""
+
+    def __init__(self, server: NameServer, proxy: Proxy) -> None:
+        self.server = server
+        self.proxy = proxy
+        self._dns = self.another()
+
+    @property
+    def dns(self) -> DnsProvider:
+        return self._dns
+
+    def another(self) -> Rfc2136:
+        return provider(self.server, self.proxy.port)
+
+    def place_foreign(self, name: str, kind: RecordType, value: str) -> None:
+        self.server.place(ZONE, name, kind, value)
+
+    def world(self) -> object:
+        return self.server.records(ZONE)
+
+    async def cut_off(self) -> None:
+        await self.proxy.refuse()
+
+    async def restore(self) -> None:
+        await self.proxy.accept()
+
+    def lose_request(self) -> None:
+        self.proxy.cut = Cut(_MARKED)
+
+    def lose_answer(self) -> None:
+        self.proxy.cut = Cut(_MARKED, lose=Lose.ANSWER)
+
+
+# Stands in every update that changes a tenant's record, and in no other request.
+_MARKED = b"controlplane/"
+
+
+def provider(
+    server: NameServer,
+    port: int,
+    *,
+    zone: str = ZONE,
+    domain: str = ZONE,
+    timeout_s: float = 30,
+    secondaries: tuple[Server, ...] = (),
+) -> Rfc2136:
+    """The port is the server's own, or that of a proxy."""
+    key = Key(KEY_NAME, SECRET, server.algorithm)
+    primary = Server(Address("127.0.0.1", port), key=key, timeout_s=timeout_s)
+    return Rfc2136(primary, zone=zone, domain=domain, secondaries=secondaries)
 
 
 EMPTY_ZONE = f"""\
@@ -102,7 +186,34 @@ $TTL 300
 ns1 IN A 127.0.0.1
 """
 
-PEERS: dict[str, Callable[[Path], Peer]] = {
-    "memory": MemoryPeer,
-    "zonefile": ZoneFilePeer,
+Opened = Callable[[pytest.FixtureRequest, Path], AbstractAsyncContextManager[Peer]]
+
+
+@asynccontextmanager
+async def _memory(_request: pytest.FixtureRequest, _folder: Path) -> AsyncIterator[MemoryPeer]:
+    yield MemoryPeer()
+
+
+@asynccontextmanager
+async def _zonefile(_request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[ZoneFilePeer]:
+    yield ZoneFilePeer(folder)
+
+
+@asynccontextmanager
+async def _behind_proxy(server: NameServer) -> AsyncIterator[Rfc2136Peer]:
+    server.wipe(ZONE)
+    async with Proxy("127.0.0.1", server.port) as proxy:
+        yield Rfc2136Peer(server, proxy)
+
+
+OPEN: dict[str, Opened] = {
+    "memory": _memory,
+    "zonefile": _zonefile,
+    "bind": lambda request, _: _behind_proxy(request.getfixturevalue("bind")),
+    "knot": lambda request, _: _behind_proxy(request.getfixturevalue("knot")),
 }
+_MEMORY = pytest.param("memory")
+_BIND = pytest.param("bind", marks=pytest.mark.requires("named"))
+_KNOT = pytest.param("knot", marks=pytest.mark.requires("knotd"))
+PEERS = [_MEMORY, pytest.param("zonefile"), _BIND, _KNOT]
+REMOTE_PEERS = [_MEMORY, _BIND, _KNOT]

@@ -1,6 +1,7 @@
 """What every DNS provider promises (controlplane/ports.py)."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from controlplane.domain.dns import OwnedRecord, Propagation, Record, RecordType
 from controlplane.domain.naming import Mark, Subdomain
 from controlplane.errors import DnsConflict, ProviderRefused, ProviderUnavailable
 from controlplane.ports import DnsProvider
-from tests.contract.dns_peers import PEERS, Peer
+from tests.contract.dns_peers import OPEN, PEERS, Peer
 
 pytestmark = pytest.mark.anyio
 
@@ -27,8 +28,9 @@ def record(name: str = "acme", value: str = "192.0.2.10", ttl: int = 300) -> Rec
 
 
 @pytest.fixture(params=PEERS)
-def peer(request: pytest.FixtureRequest, tmp_path: Path) -> Peer:
-    return PEERS[request.param](tmp_path)
+async def peer(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Peer]:
+    async with OPEN[request.param](request, tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -225,7 +227,7 @@ async def test_a_ttl_out_of_range_is_refused(dns: DnsProvider, ttl: int) -> None
 
 async def test_an_unavailable_zone_says_try_again_and_works_afterwards(peer: Peer) -> None:
     reference = await peer.dns.ensure(record(), ACME)
-    peer.cut_off()
+    await peer.cut_off()
     for attempt in (
         peer.dns.ensure(record("globex"), GLOBEX),
         peer.dns.absent(record(), ACME),
@@ -235,7 +237,7 @@ async def test_an_unavailable_zone_says_try_again_and_works_afterwards(peer: Pee
     ):
         with pytest.raises(ProviderUnavailable):
             await attempt
-    peer.restore()
+    await peer.restore()
     assert await owned(peer.dns) == [OwnedRecord(record(), ACME)]
 
 

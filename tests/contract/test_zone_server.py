@@ -1,8 +1,6 @@
 """A zone file in front of the name server it is made for."""
 
-import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ import pytest
 from controlplane.domain.dns import Record, RecordType
 from controlplane.domain.naming import Mark, Subdomain
 from controlplane_dns.zonefile import ZoneFile
+from tests.name_servers import free_port, program
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requires("named", "named-checkzone")]
 
@@ -72,21 +71,9 @@ class Server:
         return [item.to_text() for answer in reply.answer for item in answer]
 
 
-def program(name: str) -> str:
-    """Debian keeps servers where an ordinary user's PATH does not look."""
-    return shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin") or name
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 @contextmanager
 def served(path: Path, *, zone: str) -> Iterator[Server]:
-    port = _free_port()
+    port = free_port()
     configuration = path.with_name("named.conf")
     configuration.write_text(
         CONFIGURATION.format(folder=path.parent, port=port, zone=zone, path=path)

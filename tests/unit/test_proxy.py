@@ -171,3 +171,14 @@ async def test_a_url_is_led_through_the_proxy():
         there = proxy.url("postgresql://ada:p%40ss@127.0.0.1:1/db?x=y")
         assert there == f"postgresql://ada:p%40ss@127.0.0.1:{proxy.port}/db?x=y"
         assert proxy.url("http://localhost:1/v1") == f"http://127.0.0.1:{proxy.port}/v1"
+
+
+@pytest.mark.parametrize("resets", [False, True])
+async def test_a_connection_ends_in_good_order_or_by_a_reset(echo, resets):
+    _, proxy = echo
+    proxy.cut, proxy.resets = Cut(b"x"), resets
+
+    async with client(proxy) as (reader, writer):
+        writer.write(b"x")
+        with pytest.raises(ConnectionResetError) if resets else contextlib.nullcontext():
+            assert await asyncio.wait_for(reader.read(), 10) == b""

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import controlplane
+from controlplane.dns_settings import DnsKind
 from controlplane.errors import SettingsInvalid
 from controlplane.settings import (
-    DnsKind,
     MailKind,
     Settings,
     child_environment,
@@ -82,7 +82,19 @@ def test_each_required_one_is_missed_by_its_variable(missing: str) -> None:
         ("CONTROLPLANE_LISTEN_PORT", "65536", "less than or equal to 65535"),
         ("CONTROLPLANE_LISTEN_PORT", "http", "valid integer"),
         ("CONTROLPLANE_BODY_LIMIT_BYTES", "0", "greater than 0"),
-        ("CONTROLPLANE_DNS", "route66", "'zonefile' or 'memory'"),
+        ("CONTROLPLANE_DNS", "route66", "'zonefile', 'rfc2136'"),
+        ("CONTROLPLANE_DNS_ZONE_NAME", "example com", "must be a domain name"),
+        (
+            "CONTROLPLANE_DNS_ZONE_NAME",
+            "example.org",
+            "must be the base domain or a domain above it",
+        ),
+        (
+            "CONTROLPLANE_DNS_ZONE_NAME",
+            "ps.example.com",
+            "must be the base domain or a domain above",
+        ),
+        ("CONTROLPLANE_DNS_KEY_ALGORITHM", "hmac-md5", "'hmac-sha256'"),
         ("CONTROLPLANE_MAIL", "pigeon", "'file' or 'memory'"),
         ("CONTROLPLANE_GRACE_DAYS", "-1", "greater than or equal to 0"),
         ("CONTROLPLANE_GRACE_DAYS", "36501", "less than or equal to 36500"),
@@ -158,6 +170,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
 def test_no_secret_shows_in_the_repr() -> None:
     settings = load(WHOLE)
     assert HIDDEN not in f"{settings!r} {settings}"
+    assert HIDDEN not in f"{load({**WHOLE, 'CONTROLPLANE_DNS_KEY_SECRET': HIDDEN})!r}"
     client = load_client({"CONTROLPLANE_TOKEN": HIDDEN})
     assert HIDDEN not in f"{client!r} {client}"
 
@@ -239,6 +252,18 @@ def test_subdomains_may_lead_to_an_address_or_a_host(target: str) -> None:
 def test_tiers_have_limits_by_name() -> None:
     tiers = {"CONTROLPLANE_RATE_LIMIT_TIERS": "professional=5000, enterprise = 0,"}
     assert load({**WHOLE, **tiers}).rate_limit_tiers == (("professional", 5000), ("enterprise", 0))
+
+
+@pytest.mark.parametrize("zone", ["Example.com.", "apps.example.com", "com"])
+def test_the_zone_is_the_base_domain_or_above_it(zone: str) -> None:
+    assert load({**WHOLE, "CONTROLPLANE_DNS_ZONE_NAME": zone}).dns_zone_name == zone.lower().rstrip(
+        "."
+    )
+
+
+def test_secondaries_stand_with_commas_between() -> None:
+    several = {"CONTROLPLANE_DNS_SECONDARIES": "ns2.example.com, 192.0.2.54:5353,"}
+    assert load({**WHOLE, **several}).dns_secondaries == ("ns2.example.com", "192.0.2.54:5353")
 
 
 def test_a_log_level_may_be_written_in_capitals() -> None:

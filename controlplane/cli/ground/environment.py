@@ -15,6 +15,7 @@ _PRESET = {
     "CONTROLPLANE_WORKER_LEASE_S": "10",
     "CONTROLPLANE_WORKER_BEAT_S": "3",
     "CONTROLPLANE_WORKER_CALL_S": "5",
+    "CONTROLPLANE_DNS_TARGET": "127.0.0.1",
 }
 
 
@@ -30,11 +31,25 @@ def variables(urls: Urls, folder: Folder, *, port: int, given: Mapping[str, str]
         "CONTROLPLANE_TENANT_URL": f"http://{{host}}:{port}",
         "CONTROLPLANE_LISTEN_HOST": "127.0.0.1",
         "CONTROLPLANE_LISTEN_PORT": str(port),
+        **_zone(folder, given),
+        "CONTROLPLANE_MAIL": "file",
+        "CONTROLPLANE_MAIL_FOLDER": str(folder.outbox),
+    }
+
+
+def without_dns(given: Mapping[str, str]) -> dict[str, str]:
+    """What was given, but for the settings of the zone."""
+    return {name: text for name, text in given.items() if not name.startswith("CONTROLPLANE_DNS")}
+
+
+def _zone(folder: Folder, given: Mapping[str, str]) -> dict[str, str]:
+    """A zone file in the folder, unless another provider was given."""
+    if given.get("CONTROLPLANE_DNS", "zonefile") != "zonefile":
+        return {}
+    return {
         "CONTROLPLANE_DNS": "zonefile",
         "CONTROLPLANE_DNS_TARGET": "127.0.0.1",
         "CONTROLPLANE_DNS_ZONE_FILE": str(folder.zone),
         # Nobody delegates to it; so the zone holds the tenants' records and no others.
         "CONTROLPLANE_DNS_NAMESERVER": "ns.invalid",
-        "CONTROLPLANE_MAIL": "file",
-        "CONTROLPLANE_MAIL_FOLDER": str(folder.outbox),
     }

@@ -15,6 +15,7 @@ from controlplane.cli.ground import database, environment, first_admin
 from controlplane.cli.ground.database import Server, Urls
 from controlplane.cli.ground.folder import Folder, held, kept_keys, write_settings
 from controlplane.cli.ground.worker_process import supervised, working
+from controlplane.dns_settings import DnsKind
 from controlplane.settings import Settings
 from controlplane.web.app import create_app
 from controlplane.wiring import Parts, open_parts
@@ -75,7 +76,8 @@ async def running(wish: Wish, stopping: asyncio.Event) -> AsyncIterator[Running]
         )
         wanted = settings.load(values)
         parts = await stack.enter_async_context(open_parts(wanted))
-        await asyncio.to_thread(_create_zone, wanted)
+        if wanted.dns is DnsKind.ZONEFILE:
+            await asyncio.to_thread(_create_zone, wanted)
         token = await first_admin.fresh_token(parts.owner)
         await stack.enter_async_context(served(create_app(parts), bound, stopping))
         await working(folder.worker_pid, stopping)

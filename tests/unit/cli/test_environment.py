@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.cli.ground.database import Urls
-from controlplane.cli.ground.environment import variables
+from controlplane.cli.ground.environment import variables, without_dns
 from controlplane.cli.ground.folder import Folder, kept_keys, write_settings
 from controlplane.errors import SettingsInvalid
 from controlplane.settings import child_environment, given, load, load_dev
@@ -25,6 +25,20 @@ def test_what_was_given_goes_before_our_own_choice() -> None:
     asked = {"CONTROLPLANE_LOG_LEVEL": "debug", "CONTROLPLANE_WORKER_SLOTS": "5"}
     made = load(variables(URLS, Folder(Path("/site")), port=8123, given=asked))
     assert (made.log_level, made.worker_slots, made.log_format) == ("debug", 5, "console")
+
+
+def test_dev_writes_its_own_zone_unless_it_is_given_another_provider() -> None:
+    made = load(variables(URLS, Folder(Path("/site")), port=8123, given={}))
+    assert (made.dns, made.dns_zone_file) == ("zonefile", Path("/site/zone/localhost.zone"))
+    asked = {"CONTROLPLANE_DNS": "rfc2136", "CONTROLPLANE_DNS_SERVER": "127.0.0.1:5353"}
+    made = load(variables(URLS, Folder(Path("/site")), port=8123, given=asked))
+    assert (made.dns, made.dns_server, made.dns_target) == (
+        "rfc2136",
+        "127.0.0.1:5353",
+        "127.0.0.1",
+    )
+    made = load(variables(URLS, Folder(Path("/site")), port=8123, given=without_dns(asked)))
+    assert (made.dns, made.dns_server) == ("zonefile", None)
 
 
 def test_given_settings_are_those_of_variables_and_files(tmp_path: Path) -> None:

@@ -1,0 +1,19 @@
+"""Name servers that the tests of this folder share, started when the first of them asks."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.name_servers import NameServer, running_bind, running_knot
+
+
+@pytest.fixture(scope="session")
+def bind() -> Iterator[NameServer]:
+    with running_bind() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def knot() -> Iterator[NameServer]:
+    with running_knot() as server:
+        yield server

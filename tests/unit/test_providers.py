@@ -1,0 +1,57 @@
+"""Which provider the settings choose, and what is missing where they do not suffice."""
+
+import pytest
+
+from controlplane.errors import SettingsInvalid
+from controlplane.providers import open_dns
+from controlplane.settings import load
+from controlplane_dns.memory import MemoryDns
+from controlplane_dns.rfc2136 import Rfc2136
+from controlplane_dns.wildcard import Wildcard
+from controlplane_dns.zonefile import ZoneFile
+from tests.unit.test_settings import WHOLE
+
+CHOICES = {
+    "zonefile": (ZoneFile, {"CONTROLPLANE_DNS_ZONE_FILE": "/var/lib/zone"}),
+    "memory": (MemoryDns, {}),
+    "wildcard": (Wildcard, {}),
+    "rfc2136": (
+        Rfc2136,
+        {
+            "CONTROLPLANE_DNS_SERVER": "ns1.example.com",
+            "CONTROLPLANE_DNS_KEY_NAME": "controlplane",
+            "CONTROLPLANE_DNS_KEY_SECRET": "c2VjcmV0LW93bA==",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CHOICES)
+def test_the_setting_chooses_the_provider(kind: str) -> None:
+    wanted, more = CHOICES[kind]
+    assert isinstance(open_dns(load({**WHOLE, "CONTROLPLANE_DNS": kind, **more})), wanted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing"), [(kind, name) for kind, (_, more) in CHOICES.items() for name in more]
+)
+def test_what_a_provider_lacks_is_named(kind: str, missing: str) -> None:
+    more = {name: value for name, value in CHOICES[kind][1].items() if name != missing}
+    with pytest.raises(SettingsInvalid, match=f"{missing} must be set .* '{kind}'"):
+        open_dns(load({**WHOLE, "CONTROLPLANE_DNS": kind, **more}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CONTROLPLANE_DNS_SERVER", "ns1:dns"),
+        ("CONTROLPLANE_DNS_SECONDARIES", "ns2.example.com,ns3:dns"),
+        ("CONTROLPLANE_DNS_KEY_NAME", "a..b"),
+        ("CONTROLPLANE_DNS_KEY_SECRET", "s3cret-owl!"),
+    ],
+)
+def test_what_does_not_fit_is_refused_without_telling_a_secret(name: str, value: str) -> None:
+    more = {"CONTROLPLANE_DNS": "rfc2136", **CHOICES["rfc2136"][1], name: value}
+    with pytest.raises(SettingsInvalid) as caught:
+        open_dns(load({**WHOLE, **more}))
+    assert "s3cret-owl" not in str(caught.value)
