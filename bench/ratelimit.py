@@ -142,7 +142,7 @@ async def _redis() -> AsyncIterator[RateLimits | None]:
         command = [program, "--port", "0", "--unixsocket", f"{folder}/socket", "--save", ""]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603, ASYNC220  our own folder, before anything else runs
             if process.stdout is not None:
-                next(line for line in process.stdout if b"Ready to accept connections" in line)
+                next(line for line in process.stdout if b"eady to accept" in line)
             client = open_redis(f"unix://{folder}/socket", patience_s=60)
             yield RedisRateLimits(client)
             await client.aclose()

@@ -47,7 +47,7 @@ class RedisServer:
         )
         assert process.stdout is not None
         with process.stdout as told:
-            if not any(b"Ready to accept connections" in line for line in told):
+            if not any(b"eady to accept" in line for line in told):
                 process.wait()
                 raise RuntimeError(f"Redis did not start: exit code {process.returncode}.")
 
