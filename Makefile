@@ -56,7 +56,7 @@ bench: $(DONE) ## measure against floors in the same run
 chaos: $(DONE) ## kill workers and PostgreSQL at random for MINUTES, then look for harm
 	@$(BIN)/python -m tests.engine.chaos --minutes $(MINUTES)
 
-leaks: $(DONE) ## look for leaks between tenants in 25,000 requests, directly and through PgBouncer
+leaks: $(DONE) ## look for leaks in 35,000 requests: directly, through PgBouncer, through a Redis that fails
 	$(BIN)/pytest tests/integration/routing/test_leaks.py --leaks 10000 -s
 
 mutate: $(DONE) ## break moves, plans and journal on purpose; count what the fast tests notice

@@ -135,9 +135,11 @@ async def look_for_leaks(
     refusals: frozenset[int] = frozenset(),
     seed: int = 1,
     pooler: tuple[str, str] | None = None,
+    way: str = "directly",
 ) -> LeakSummary:
-    """One way of `assert_no_leak`, without judging it. `pooler` is what to call it, and its URL."""
-    way, url = pooler or ("directly", neighbours.app_url)
+    """One way of `assert_no_leak`, without judging it. `pooler` is what to call it, and its URL;
+    `way` what to call it without one."""
+    way, url = pooler or (way, neighbours.app_url)
     summary = LeakSummary(way, len(neighbours.tenants))
     watch = Watch(await _default_path(neighbours.app_url))
     pool = WatchedPool(url, size=4 if pooler else 1, watch=watch, pooled=pooler is not None)

@@ -217,11 +217,11 @@ async def _note(conn: Any, number: Any = 1) -> str:
     return "" if row is None else str(row[0])
 
 
-def create_app(pool: Any, *, tenancy: Any = None) -> Any:
-    """Behind the middleware; `tenancy` takes the place of ours."""
+def create_app(pool: Any, *, tenancy: Any = None, directory: Any = None) -> Any:
+    """Behind the middleware; `tenancy` and `directory` take the place of ours."""
     # Few tenants before a connection is replaced: that happens all the time, too.
     ours = Tenancy(pool, bulkhead=Bulkhead(2, wait_s=60), tenants_per_connection=40)
     app = NotesApp(tenancy or ours, pool.conninfo)
     # All wait for the one connection, also those who ask the registry.
-    directory = TenantDirectory(pool, timeout_s=60)
-    return TenantMiddleware(app, directory=directory, base_domain=BASE_DOMAIN)
+    asked = directory or TenantDirectory(pool, timeout_s=60)
+    return TenantMiddleware(app, directory=asked, base_domain=BASE_DOMAIN)
