@@ -4,8 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -16,209 +14,153 @@ from prometheus_client import CollectorRegistry
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from controlplane.domain.principals import Principal, PrincipalKind
-from controlplane.identity.tokens import SignedTokens
-from controlplane.routing import TenantMiddleware, current_tenant, hear
+from controlplane.routing import TenantMiddleware, hear
+from controlplane.routing.violations import KINDS
+from controlplane.web.asgi import ASGIApp
 from controlplane.web.audit_queue import AuditQueue
 from controlplane.web.outer import Outer
 from controlplane.web.problems import handlers
 from controlplane.web.violations import Violations
-from tests.database import Server, fresh_database
-from tests.web.calls import BASE, TENANTS, Site, new_tenant, open_site
+from tests.database import Server
+from tests.web.calls import BASE
+from tests.web.members import ADMIN, USER, Json, Members, host_of, make_tenant, open_members
 from tests.web.test_metrics import scraped
 
 pytestmark = pytest.mark.anyio
 
-KEY = "a key of these tests, of 32 bytes or more"
 INFO = "/api/tenant/info"
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two tenants, as the API shows them."""
+class Told:
+    """Two tenants, and what is told of those who reach from one to the other."""
 
-    site: Site
-    acme: dict[str, Any]
-    globex: dict[str, Any]
+    members: Members
 
-    async def ask(
-        self, tenant: dict[str, Any], *, token: str | None = None, key: str = KEY
-    ) -> httpx.Response:
-        """At the tenant's host, with a token of the tenant of this id, signed by this key."""
-        headers = {"host": f"{tenant['subdomain']}.{BASE}", "user-agent": "a\tbrowser"}
+    @property
+    def acme(self) -> Json:
+        return self.members.acme
+
+    @property
+    def globex(self) -> Json:
+        return self.members.globex
+
+    async def ask(self, tenant: Json, *, token: str | None = None) -> httpx.Response:
+        """At the tenant's host."""
+        headers = {"host": host_of(tenant), "user-agent": "a\tbrowser"}
         if token is not None:
-            headers["authorization"] = f"Bearer {signed(token, key)}"
-        async with self.site.client(None) as client:
+            headers["authorization"] = f"Bearer {token}"
+        async with self.members.site.client(None) as client:
             return await client.get(INFO, headers=headers)
 
     async def counted(self) -> dict[str, float]:
-        async with self.site.client(None) as client:
+        async with self.members.site.client(None) as client:
             found = await scraped(client)
         name = "controlplane_isolation_violations_total"
-        return {
-            kind: number
-            for (metric, *kinds), number in found.items()
-            for kind in kinds
-            if metric == name
-        }
+        return {kind: found[name, kind] for kind in KINDS}
 
-    async def rows(self, answer: httpx.Response, number: int) -> list[dict[str, Any]]:
+    async def rows(self, answer: httpx.Response, number: int) -> list[Json]:
         """So many rows, once they are there, of the request that was answered so."""
         async with asyncio.timeout(30):
             while len(rows := self.seen(answer)) < number:  # noqa: ASYNC110  the condition is the database's
                 await asyncio.sleep(0.01)
         return rows
 
-    def seen(self, answer: httpx.Response) -> list[dict[str, Any]]:
+    def seen(self, answer: httpx.Response) -> list[Json]:
         """The rows of the request that was answered so, as far as they are there."""
-        with psycopg.connect(self.site.database.control_url, row_factory=dict_row) as conn:
+        with psycopg.connect(self.members.site.database.control_url, row_factory=dict_row) as conn:
             return conn.execute(
                 "SELECT * FROM public.audit_log WHERE request_id = %s ORDER BY after ->> 'side'",
                 [answer.headers["x-request-id"]],
             ).fetchall()
 
 
-def signed(tenant_id: str, key: str) -> str:
-    tokens = SignedTokens(key.encode(), audience=BASE)
-    somebody = Principal(uuid4(), UUID(tenant_id), frozenset(), PrincipalKind.USER)
-    return tokens.issue(somebody, lifetime=timedelta(minutes=5))
-
-
 @pytest.fixture(scope="module")
-async def pair(server: Server) -> AsyncIterator[Pair]:
-    with fresh_database(server) as database:
-        async with open_site(database, CONTROLPLANE_TENANT_TOKEN_KEY=KEY) as site:
-            async with site.client() as client, site.working():
-                made = [
-                    (await client.post(TENANTS, json=body, headers={"prefer": "wait=30"})).headers
-                    for body in (new_tenant(), new_tenant(name="Globex"))
-                ]
-                acme, globex = [(await client.get(one["location"])).json() for one in made]
-            yield Pair(site, acme, globex)
+async def told(server: Server) -> AsyncIterator[Told]:
+    async with open_members(server) as members:
+        yield Told(members)
 
 
-def names(tenant: dict[str, Any]) -> set[str]:
+def names(tenant: Json) -> set[str]:
     """All that would tell who it is."""
     return {tenant["id"], UUID(tenant["id"]).hex, tenant["subdomain"], tenant["name"]}
 
 
 async def test_a_token_of_one_tenant_at_anothers_host_leaves_a_row_in_the_log_of_each(
-    pair: Pair,
+    told: Told,
 ) -> None:
-    before = await pair.counted()
-    answer = await pair.ask(pair.acme, token=pair.globex["id"])
+    before = await told.counted()
+    answer = await told.ask(told.acme, token=told.members.token(told.globex, USER))
     assert (answer.status_code, answer.json()["code"]) == (401, "tenant_mismatch")
-    here, there = await pair.rows(answer, 2)
+    here, there = await told.rows(answer, 2)
 
-    assert (str(here["tenant_id"]), here["after"]["side"]) == (pair.acme["id"], "host")
-    assert (str(there["tenant_id"]), there["after"]["side"]) == (pair.globex["id"], "token")
-    for row, other in ((here, pair.globex), (there, pair.acme)):
+    assert (str(here["tenant_id"]), here["after"]["side"]) == (told.acme["id"], "host")
+    assert (str(there["tenant_id"]), there["after"]["side"]) == (told.globex["id"], "token")
+    for row, other in ((here, told.globex), (there, told.acme)):
         assert (row["action"], row["outcome"]) == ("isolation.tenant_mismatch", "refused")
         assert (row["actor"], row["actor_kind"], row["ip"]) == (None, "visitor", "127.0.0.1")
         assert row["agent"] == "abrowser"
         assert [name for name in names(other) if name in json.dumps(row, default=str)] == []
-    after = await pair.counted()
+    after = await told.counted()
     assert after == {**before, "tenant_mismatch": before["tenant_mismatch"] + 1}
 
 
-async def test_the_hash_tells_the_same_two_apart_from_others_and_is_nobody_elses(
-    pair: Pair,
+async def test_the_hash_is_the_same_for_the_same_two_and_another_for_each_reader(
+    told: Told,
 ) -> None:
     seen = []
-    for host, token in [
-        (pair.acme, pair.globex),
-        (pair.acme, pair.globex),
-        (pair.globex, pair.acme),
-    ]:
-        answer = await pair.ask(host, token=token["id"])
-        seen += [row["after"]["other_tenant"] for row in await pair.rows(answer, 2)]
-    acme_sees, globex_sees, *again, globex_is_host, acme_is_token = seen
-    assert again == [acme_sees, globex_sees] == [acme_is_token, globex_is_host]
-    assert acme_sees != globex_sees
+    for host, speaker in [(told.acme, told.globex)] * 2 + [(told.globex, told.acme)]:
+        answer = await told.ask(host, token=told.members.token(speaker, USER))
+        seen.append(
+            {row["tenant_id"]: row["after"]["other_tenant"] for row in await told.rows(answer, 2)}
+        )
+    assert seen[0] == seen[1] == seen[2]
+    assert len(set(seen[0].values())) == 2
 
 
-async def test_what_a_token_says_that_was_not_verified_is_told_of_nobody(pair: Pair) -> None:
-    before = await pair.counted()
-    answer = await pair.ask(pair.acme, token=pair.globex["id"], key="somebody else's key" * 2)
-    assert answer.status_code in {200, 401}
-    told = await pair.ask(pair.acme, token=pair.globex["id"])
-    await pair.rows(told, 2)
+async def test_what_a_token_says_that_was_not_verified_is_told_of_nobody(told: Told) -> None:
+    before = await told.counted()
+    good = told.members.token(told.globex, USER)
+    answer = await told.ask(told.acme, token=f"{good}x")
+    assert answer.status_code == 401
+    after_it = await told.ask(told.acme, token=good)
+    await told.rows(after_it, 2)
     # Rows are written in their order: what is not there by now never will be.
-    assert pair.seen(answer) == []
-    assert (await pair.counted())["tenant_mismatch"] == before["tenant_mismatch"] + 1
+    assert told.seen(answer) == []
+    assert (await told.counted())["tenant_mismatch"] == before["tenant_mismatch"] + 1
 
 
-async def test_a_token_of_a_tenant_that_never_was_is_told_to_the_host_alone(pair: Pair) -> None:
-    answer = await pair.ask(pair.acme, token=str(uuid4()))
-    (row,) = await pair.rows(answer, 1)
-    assert str(row["tenant_id"]) == pair.acme["id"]
+async def test_a_token_of_a_tenant_that_never_was_is_told_to_the_host_alone(told: Told) -> None:
+    nobodys = told.members.token({"id": str(uuid4())}, USER)
+    (row,) = await told.rows(await told.ask(told.acme, token=nobodys), 1)
+    assert str(row["tenant_id"]) == told.acme["id"]
 
 
-async def test_a_schema_that_is_missing_is_told(pair: Pair) -> None:
-    async with pair.site.client() as client, pair.site.working():
-        made = await client.post(TENANTS, json=new_tenant(), headers={"prefer": "wait=30"})
-        lost = (await client.get(made.headers["location"])).json()
-    with psycopg.connect(pair.site.database.superuser_url) as conn:
-        schema = sql.Identifier(lost["schema_name"])
-        conn.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(schema))
-    before = await pair.counted()
-    answer = await pair.ask(lost)
+async def test_a_schema_that_is_missing_is_told(told: Told) -> None:
+    site = told.members.site
+    async with site.client() as client, site.working():
+        lost = await make_tenant(client)
+    told.members.execute(lost, "DROP SCHEMA {role} CASCADE")
+    before = await told.counted()
+    answer = await told.ask(lost)
     assert (answer.status_code, answer.json()["code"]) == (503, "tenant_schema_missing")
-    (row,) = await pair.rows(answer, 1)
+    (row,) = await told.rows(answer, 1)
     assert (str(row["tenant_id"]), row["action"]) == (lost["id"], "isolation.tenant_schema_missing")
     assert row["after"] == {"side": "host"}
-    assert await pair.counted() == {
-        **before,
-        "tenant_schema_missing": before["tenant_schema_missing"] + 1,
-    }
+    kind = "tenant_schema_missing"
+    assert await told.counted() == {**before, kind: before[kind] + 1}
 
 
-@dataclass(frozen=True)
-class Crossing:
-    """An application that reaches for the other tenant's rows, as a bug would."""
-
-    pair: Pair
-    audit: AuditQueue
-    registry: CollectorRegistry
-
-    async def ask(self, path: str) -> httpx.Response:
-        """At Acme's host."""
-        transport = httpx.ASGITransport(Outer(self._app()))
-        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
-            return await client.get(path, headers={"host": f"{self.pair.acme['subdomain']}.{BASE}"})
-
-    def counted(self, kind: str) -> float | None:
-        name = "controlplane_isolation_violations_total"
-        return self.registry.get_sample_value(name, {"kind": kind})
-
-    def _app(self) -> Any:
-        tenancy, other = self.pair.site.parts.tenancy, self.pair.globex
-
-        @get("/denied")
-        async def denied() -> None:
-            users = sql.Identifier(other["schema_name"], "users")
-            async with tenancy.transaction() as conn:
-                await conn.execute(sql.SQL("SELECT * FROM {}").format(users))
-
-        @get("/conflict")
-        async def conflict() -> None:
-            assert str(current_tenant().id) != other["id"]
-            async with tenancy.transaction(Whose(UUID(other["id"]))):
-                raise AssertionError
-
-        app = Litestar(
-            [denied, conflict],
-            exception_handlers=handlers(),
-            after_exception=[hear],
-            openapi_config=None,
-            logging_config=None,
-        )
-        return TenantMiddleware(
-            app,
-            directory=self.pair.site.parts.directory,
-            base_domain=BASE,
-            violated=Violations(self.audit, registry=self.registry),
-        )
+async def test_what_postgresql_refuses_the_tenants_role_is_told(told: Told) -> None:
+    before = await told.counted()
+    told.members.execute(told.acme, "REVOKE SELECT ON users FROM {role}")
+    async with told.members.at(told.acme, ADMIN) as client:
+        answer = await client.get("/api/tenant/stats")
+    told.members.execute(told.acme, "GRANT SELECT ON users TO {role}")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    (row,) = await told.rows(answer, 1)
+    assert (str(row["tenant_id"]), row["action"]) == (told.acme["id"], "isolation.denied")
+    assert await told.counted() == {**before, "denied": before["denied"] + 1}
 
 
 @dataclass(frozen=True)
@@ -226,23 +168,47 @@ class Whose:
     id: UUID
 
 
-@pytest.fixture
-async def crossing(pair: Pair) -> AsyncIterator[Crossing]:
-    registry = CollectorRegistry()
-    audit = AuditQueue(pair.site.parts.control, registry=registry)
-    yield Crossing(pair, audit, registry)
-    await audit.close()
+def crossing(told: Told, violations: Violations) -> ASGIApp:
+    """An application at Acme's host that reaches for Globex's rows, as a bug would."""
+    tenancy = told.members.site.parts.tenancy
+
+    @get("/denied")
+    async def denied() -> None:
+        users = sql.Identifier(told.globex["schema_name"], "users")
+        async with tenancy.transaction() as conn:
+            await conn.execute(sql.SQL("SELECT * FROM {}").format(users))
+
+    @get("/conflict")
+    async def conflict() -> None:
+        async with tenancy.transaction(Whose(UUID(told.globex["id"]))):
+            raise AssertionError
+
+    app = Litestar(
+        [denied, conflict],
+        exception_handlers=handlers(),
+        after_exception=[hear],
+        openapi_config=None,
+        logging_config=None,
+    )
+    directory = told.members.site.parts.directory
+    return Outer(TenantMiddleware(app, directory=directory, base_domain=BASE, violated=violations))
 
 
 @pytest.mark.parametrize(
     ("path", "kind"), [("/denied", "denied"), ("/conflict", "tenant_context_conflict")]
 )
 async def test_a_handler_that_reaches_for_another_tenants_rows_is_told_of_once(
-    crossing: Crossing, path: str, kind: str
+    told: Told, path: str, kind: str
 ) -> None:
-    answer = await crossing.ask(path)
+    registry = CollectorRegistry()
+    audit = AuditQueue(told.members.site.parts.control, registry=registry)
+    app = crossing(told, Violations(audit, registry=registry))
+    async with told.members.at(told.acme, app=app) as client:
+        answer = await client.get(path)
+    await audit.close()
     assert answer.status_code == 500
-    assert [name for name in names(crossing.pair.globex) if name in answer.text] == []
-    (row,) = await crossing.pair.rows(answer, 1)
-    assert (str(row["tenant_id"]), row["action"]) == (crossing.pair.acme["id"], f"isolation.{kind}")
-    assert crossing.counted(kind) == 1
+    assert [name for name in names(told.globex) if name in answer.text] == []
+    (row,) = told.seen(answer)
+    assert (str(row["tenant_id"]), row["action"]) == (told.acme["id"], f"isolation.{kind}")
+    counted = "controlplane_isolation_violations_total"
+    assert registry.get_sample_value(counted, {"kind": kind}) == 1
