@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +41,6 @@ _STANDING = {"@", "ns1"}
 _PATIENCE_S = 30
 
 BIND = """\
-key "{key}" {{ algorithm {algorithm}; secret "{secret}"; }};
 options {{
   directory "{folder}";
   listen-on port {port} {{ 127.0.0.1; }};
@@ -54,6 +53,9 @@ options {{
 }};
 controls {{ }};
 logging {{ category update {{ null; }}; category update-security {{ null; }}; category xfer-out {{ null; }}; }};
+"""
+BIND_KEY = """\
+key "{key}" {{ algorithm {algorithm}; secret "{secret}"; }};
 """
 BIND_ZONE = """\
 zone "{zone}" {{
@@ -72,6 +74,8 @@ log:
     any: info
 database:
     storage: "{folder}"
+"""
+KNOT_KEY = """\
 key:
   - id: {key}
     algorithm: {algorithm}
@@ -97,11 +101,12 @@ class NameServer:
     process: subprocess.Popen[str]
     port: int
     algorithm: str
+    secret: str
     said: deque[str] = field(default_factory=lambda: deque(maxlen=50))
 
     @property
     def key(self) -> dns.tsig.Key:
-        return dns.tsig.Key(KEY_NAME, SECRET, self.algorithm)
+        return dns.tsig.Key(KEY_NAME, self.secret, self.algorithm)
 
     def records(self, zone: str) -> list[str]:
         """Every record of the zone as a line, in a fixed order."""
@@ -167,50 +172,81 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_bind(*, algorithm: str = "hmac-sha256") -> Iterator[NameServer]:
-    def command(configuration: Path) -> list[str]:
-        return [program("named"), "-g", "-n", "1", "-c", str(configuration)]
-
-    with _running(BIND, BIND_ZONE, command, "all zones loaded", algorithm) as server:
+def running_bind(
+    stanzas: str = "", *, zones: Iterable[str] = ZONES, secret: str = SECRET
+) -> Iterator[NameServer]:
+    """With key and zones of its own, or with those of the stanzas ({folder} is where it may write)."""
+    stanzas = stanzas or BIND_KEY + "".join(_of_zone(BIND_ZONE, zone) for zone in zones)
+    with _running(
+        [program("named"), "-g", "-n", "1", "-c"],
+        BIND + stanzas,
+        zones,
+        ready="all zones loaded",
+        algorithm="hmac-sha256",
+        secret=secret,
+    ) as server:
         yield server
 
 
 @contextmanager
-def running_knot(*, algorithm: str = "hmac-sha512") -> Iterator[NameServer]:
-    def command(configuration: Path) -> list[str]:
-        return [program("knotd"), "-c", str(configuration)]
-
-    with _running(KNOT, KNOT_ZONE, command, "server started in", algorithm) as server:
+def running_knot(
+    stanzas: str = "",
+    *,
+    zones: Iterable[str] = ZONES,
+    secret: str = SECRET,
+    algorithm: str = "hmac-sha512",
+) -> Iterator[NameServer]:
+    stanzas = stanzas or KNOT_KEY + "".join(_of_zone(KNOT_ZONE, zone) for zone in zones)
+    with _running(
+        [program("knotd"), "-c"],
+        KNOT + stanzas,
+        zones,
+        ready="server started in",
+        algorithm=algorithm,
+        secret=secret,
+    ) as server:
         yield server
+
+
+def _of_zone(template: str, zone: str) -> str:
+    return template.replace("{zone}", zone)
 
 
 @contextmanager
 def _running(
-    head: str,
-    each: str,
-    command: Callable[[Path], list[str]],
+    command: list[str],
+    configuration: str,
+    zones: Iterable[str],
+    *,
     ready: str,
     algorithm: str,
+    secret: str,
 ) -> Iterator[NameServer]:
     # In memory: each update is written to a journal and flushed.
     with tempfile.TemporaryDirectory(prefix="controlplane-dns-", dir=embedded.memory()) as folder:
         port = free_port()
-        told = {"folder": folder, "port": port, "key": KEY_NAME.rstrip("."), "secret": SECRET}
-        configuration = Path(folder, "server.conf")
-        zones = [each.format(zone=zone, **told) for zone in ZONES]
-        configuration.write_text(head.format(algorithm=algorithm, **told) + "".join(zones))
-        for zone in ZONES:
+        path = Path(folder, "server.conf")
+        path.write_text(
+            configuration.format(
+                folder=folder,
+                port=port,
+                key=KEY_NAME.rstrip("."),
+                secret=secret,
+                algorithm=algorithm,
+            )
+        )
+        for zone in zones:
             Path(folder, zone).write_text(_ZONE.format(zone=zone))
         with subprocess.Popen(  # noqa: S603  a literal command
-            command(configuration), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            [*command, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         ) as process:
-            server = NameServer(process, port, algorithm)
+            server = NameServer(process, port, algorithm, secret)
             try:
                 _wait(server, ready)
                 # Nobody would read what it says from here on, and it would block.
                 listener = Thread(target=server.said.extend, args=(process.stderr,))
                 listener.start()
-                _greet(server)
+                _greet(server, zones)
                 yield server
             finally:
                 process.terminate()
@@ -227,6 +263,6 @@ def _wait(server: NameServer, ready: str) -> None:
     raise AssertionError("The name server has ended:\n" + "".join(server.said))
 
 
-def _greet(server: NameServer) -> None:
-    for zone in ZONES:
+def _greet(server: NameServer, zones: Iterable[str]) -> None:
+    for zone in zones:
         assert server.answer(zone, "SOA")[0].split()[2] == "7", "".join(server.said)

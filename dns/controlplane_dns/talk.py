@@ -44,7 +44,8 @@ _REMEDIES = {
     dns.rcode.FORMERR: "it does not understand the request; choose another server or provider",
 }
 _DISTRUSTED: dict[type[dns.exception.DNSException], str] = {
-    dns.tsig.PeerBadKey: "it does not know the key; check its name and algorithm",
+    dns.tsig.PeerBadKey: "it does not know the key, or not for this; check its name, its algorithm"
+    " and the server's policy",
     dns.tsig.PeerBadSignature: "the key's secret is another one there",
     dns.tsig.PeerBadTruncation: "it wants longer signatures",
 }

@@ -15,7 +15,7 @@ from controlplane_dns.memory import Fault, MemoryDns
 from controlplane_dns.rfc2136 import Rfc2136
 from controlplane_dns.talk import Address, Key, Server
 from controlplane_dns.zonefile import ZoneFile
-from tests.name_servers import KEY_NAME, SECRET, NameServer
+from tests.name_servers import KEY_NAME, NameServer
 from tests.proxy import Cut, Lose, Proxy
 
 ZONE = "example.com"
@@ -173,7 +173,7 @@ def provider(
     secondaries: tuple[Server, ...] = (),
 ) -> Rfc2136:
     """The port is the server's own, or that of a proxy."""
-    key = Key(KEY_NAME, SECRET, server.algorithm)
+    key = Key(KEY_NAME, server.secret, server.algorithm)
     primary = Server(Address("127.0.0.1", port), key=key, timeout_s=timeout_s)
     return Rfc2136(primary, zone=zone, domain=domain, secondaries=secondaries)
 
