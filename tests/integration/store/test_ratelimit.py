@@ -1,5 +1,7 @@
 """Counters in PostgreSQL: who may count, what is kept and for how long."""
 
+import asyncio
+
 import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
@@ -49,6 +51,31 @@ def test_who_counts_while_his_counter_is_forgotten_begins_anew(counted: Database
     with psycopg.connect(counted.owner_url, autocommit=True) as conn:
         conn.execute("DELETE FROM public.rate_counts WHERE counter = 'acme'")
         assert conn.execute(_HIT, ["acme", None]).fetchone() == (True,)
+
+
+async def test_nobody_counts_on_before_the_one_at_it_has_finished(database: Database) -> None:
+    """Two requests of one counter, the second one while the first has not been committed."""
+    once = "SELECT admitted FROM public.admit_request(ARRAY['acme'], ARRAY[%s], ARRAY[60])"
+    with (
+        psycopg.connect(database.owner_url, autocommit=True) as owner,
+        psycopg.connect(database.control_url) as first,
+    ):
+        owner.execute("ALTER FUNCTION public.admit_request SET lock_timeout = '60s'")
+        # So that there is a row to wait for.
+        owner.execute(once, [0])
+        assert first.execute(once, [1]).fetchone() == (True,)
+        async with await psycopg.AsyncConnection.connect(database.control_url) as second:
+            asked = asyncio.create_task(second.execute(once, [1]))
+            await asyncio.to_thread(_until_one_waits, database)
+            first.commit()
+            assert await (await asked).fetchone() == (False,)
+
+
+def _until_one_waits(database: Database) -> None:
+    query = "SELECT FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+    with psycopg.connect(database.superuser_url, autocommit=True) as conn:
+        while not conn.execute(query, [database.name]).fetchall():
+            pass
 
 
 def test_app_servers_can_neither_count_nor_see_counts(counted: Database) -> None:
