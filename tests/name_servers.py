@@ -101,7 +101,7 @@ class NameServer:
     process: subprocess.Popen[str]
     port: int
     algorithm: str
-    secret: str
+    secret: str = field(repr=False)
     said: deque[str] = field(default_factory=lambda: deque(maxlen=50))
 
     @property
