@@ -89,6 +89,8 @@ _KNOWN = (
         secret=True,
     ),
 )
+# Each one that does not fit is told.
+MOST_AT_ONCE = 100
 KNOWN: Mapping[str, Setting] = {setting.key: setting for setting in _KNOWN}
 BRANDING = tuple(key for key in KNOWN if key.startswith("branding."))
 
@@ -145,6 +147,9 @@ def changes(stored: Mapping[str, Stored], wanted: Mapping[str, Any]) -> list[Cha
     A setting that has its value already is no change; a secret always is one. Raises
     ValidationFailed with every fault; pointers begin with /values.
     """
+    if len(wanted) > MOST_AT_ONCE:
+        fault = FieldFault("/values", "invalid", f"These may be at most {MOST_AT_ONCE} at once.")
+        raise ValidationFailed(f"/values: {fault.detail}", [fault])
     there = known(stored)
     faults = [fault for key, value in wanted.items() for fault in _faults(there, key, value)]
     if faults:

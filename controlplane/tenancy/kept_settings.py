@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncConnection
+from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
 from controlplane.domain.principals import Principal
@@ -19,6 +20,9 @@ WHERE %(keys)s::text[] IS NULL OR key = ANY (%(keys)s)
 """
 # Readers go on; whoever changes settings waits here, and then sees what the other has written.
 _LOCK = "LOCK TABLE settings IN SHARE ROW EXCLUSIVE MODE"
+# Nobody waits for a table that a migration holds: the connection is one of all tenants'.
+_PATIENCE = SQL("SET LOCAL lock_timeout = {}")
+PATIENCE_MS = 3_000
 _AUTHOR = "SELECT id FROM users WHERE id = %s"
 _WRITE = """
 INSERT INTO settings (key, value, value_type, value_encrypted, updated_by)
@@ -54,8 +58,12 @@ async def read(conn: AsyncConnection[Any], keys: Sequence[str] | None = None) ->
     return {row.key: row for row in rows}
 
 
-async def read_to_change(conn: AsyncConnection[Any]) -> dict[str, Stored]:
-    """All rows, which nobody else changes until this transaction ends."""
+async def read_to_change(
+    conn: AsyncConnection[Any], *, patience_ms: int = PATIENCE_MS
+) -> dict[str, Stored]:
+    """All rows, which nobody else changes until this transaction ends. Raises LockNotAvailable
+    where somebody else holds them for longer."""
+    await conn.execute(_PATIENCE.format(patience_ms))
     await conn.execute(_LOCK)
     return await read(conn)
 

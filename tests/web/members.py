@@ -1,7 +1,7 @@
 """Two tenants on a running API, and those who speak for them at their hosts."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, LiteralString
@@ -63,6 +63,14 @@ class Members:
             conn.execute(sql.SQL("SET search_path = {}").format(role))
             cursor = conn.execute(sql.SQL(statement).format(role=role), values or None)
             return cursor.fetchall() if cursor.description else []
+
+    @contextlib.contextmanager
+    def holding(self, tenant: Json, table: str) -> Iterator[None]:
+        """A lock on the table that keeps even readers out, as a migration's."""
+        name = sql.Identifier(tenant["schema_name"], table)
+        with psycopg.connect(self.site.database.superuser_url) as conn:
+            conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(name))
+            yield
 
     def script(self, tenant: Json, script: str) -> None:
         """Several statements, as `execute`."""

@@ -1,6 +1,6 @@
 """Every route on tenants' hosts, as the document has them, against every kind of caller and tenant.
 
-A new route is covered by being documented; one that needs a body to be of use names it in BODIES.
+A new route is covered by being documented, and by its case in test_auth.
 """
 
 from collections.abc import AsyncIterator
@@ -68,15 +68,17 @@ class Hosts:
         *,
         method: str | None = None,
         app: Any = None,
+        extra: dict[str, str] | None = None,
+        query: str = "",
     ) -> httpx.Response:
         case = CASES[route.name]
-        headers = {"host": host, **dict(case.headers)}
+        headers = {"host": host, **case.headers, **(extra or {})}
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
         transport = httpx.ASGITransport(app or self.members.site.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
             return await client.request(
-                method or route.method, case.path, json=case.body, headers=headers
+                method or route.method, f"{case.path}{query}", json=case.body, headers=headers
             )
 
 
@@ -156,6 +158,29 @@ async def test_whoever_is_not_known_sees_what_is_public_alone(hosts: Hosts, rout
     else:
         _is(answer, 401, "authentication_required")
         assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+@every_route
+async def test_a_token_anywhere_but_in_its_header_is_nobodys(hosts: Hosts, route: Route) -> None:
+    members = hosts.members
+    for tenant in (members.acme, members.globex):
+        token = members.token(tenant, ADMIN)
+        elsewhere = [
+            {"cookie": f"session={token}; token={token}; Authorization=Bearer {token}"},
+            {"x-authorization": f"Bearer {token}"},
+            {"proxy-authorization": f"Bearer {token}"},
+            {"x-forwarded-access-token": token},
+            {"authorization": token},
+            {"authorization": f"Basic {token}"},
+        ]
+        for headers in elsewhere:
+            answer = await hosts.call(route, host_of(members.acme), extra=headers)
+            assert answer.status_code == (200 if route.public else 401), headers
+            assert "tier" not in answer.text
+        query = f"?access_token={token}&token={token}"
+        answer = await hosts.call(route, host_of(members.acme), query=query)
+        assert answer.status_code == (200 if route.public else 401)
+        assert "tier" not in answer.text
 
 
 @every_route

@@ -8,8 +8,10 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from psycopg.errors import LockNotAvailable
 
 from controlplane.errors import SecretUnsealable
+from controlplane.tenancy import kept_settings
 from controlplane.web.app import create_app
 from tests.database import Server
 from tests.web.members import ADMIN, MANAGER, USER, Members, open_members
@@ -99,6 +101,16 @@ async def test_of_changes_at_once_from_one_version_one_is_made(members: Members)
     assert sorted(answer.status_code for answer in answers) == [200, 412]
     made = (found["branding.support_email"] != "", found["branding.logo_url"] != "")
     assert sorted(made) == [False, True]
+
+
+async def test_a_table_that_somebody_else_holds_is_not_waited_for(members: Members) -> None:
+    parts = members.site.parts
+    routed = await parts.directory.lookup(members.acme["subdomain"])
+    with members.holding(members.acme, "settings"), pytest.raises(LockNotAvailable):
+        async with parts.tenancy.transaction(routed) as conn:
+            await kept_settings.read_to_change(conn, patience_ms=20)
+    async with parts.tenancy.transaction(routed) as conn:
+        assert await kept_settings.read_to_change(conn, patience_ms=20)
 
 
 async def test_an_unknown_setting_is_named_and_nothing_is_changed(members: Members) -> None:

@@ -109,6 +109,12 @@ def test_every_fault_is_named_at_once_and_nothing_is_changed_for_one() -> None:
     ]
 
 
+def test_so_many_at_once_are_refused_that_telling_each_would_be_long() -> None:
+    with pytest.raises(ValidationFailed) as refusal:
+        changes({}, {f"no.such{number}": 1 for number in range(101)})
+    assert [fault.pointer for fault in refusal.value.faults] == ["/values"]
+
+
 def test_what_is_there_already_is_no_change_but_a_secret_always_is_one() -> None:
     stored = rows(row("locale", "fr"), row(SECRET, None, sealed=True))
     assert changes(stored, {"locale": "fr", "timezone": None}) == []
