@@ -64,6 +64,7 @@ from controlplane.tenancy.template import Template
 # A name rests so long in any case: for a few seconds an app server may still lead it to the tenant
 # that has let go of it (controlplane.routing.known.Ages).
 _UNBELIEVED = timedelta(minutes=1)
+_NEEDS_REDIS = "CONTROLPLANE_REDIS_URL needs the extra 'redis'."
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             owner=owner,
             app_pool=pool,
             tenancy=Tenancy(pool),
-            directory=TenantDirectory(pool),
+            directory=await stack.enter_async_context(open_directory(settings, pool, installation)),
             template=template.load(settings.tenant_template),
             dns=open_dns(settings),
             sender=open_sender(settings),
@@ -114,6 +115,30 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             counts=await stack.enter_async_context(open_counts(settings)),
             sealing=open_sealing(settings),
         )
+
+
+@asynccontextmanager
+async def open_directory(
+    settings: Settings, pool: AsyncConnectionPool[Any], installation: UUID
+) -> AsyncIterator[TenantDirectory]:
+    """Whose a subdomain is; shared with the other processes where there is a Redis."""
+    if settings.redis_url is None:
+        yield TenantDirectory(pool)
+        return
+    try:
+        from controlplane.routing.redis_cache import RedisCache  # noqa: PLC0415  an extra
+        from controlplane.routing.redis_hints import listen_redis  # noqa: PLC0415
+    except ImportError as error:
+        raise SettingsInvalid(_NEEDS_REDIS) from error
+    url = settings.redis_url.get_secret_value()
+    async with RedisCache(url, installation=installation) as cache:
+        directory = TenantDirectory(pool, shared=cache)
+        listening = asyncio.create_task(listen_redis(cache, directory))
+        try:
+            yield directory
+        finally:
+            listening.cancel()
+            await asyncio.wait([listening])
 
 
 def open_sender(settings: Settings) -> MailSender:
@@ -150,7 +175,7 @@ def _redis_counts(url: str, stack: AsyncExitStack) -> RateLimits:
     try:
         from controlplane.store.ratelimit_redis import RedisRateLimits, open_redis  # noqa: PLC0415
     except ImportError as error:
-        raise SettingsInvalid("CONTROLPLANE_REDIS_URL needs the extra 'redis'.") from error
+        raise SettingsInvalid(_NEEDS_REDIS) from error
     client = open_redis(url, patience_s=PATIENCE_S)
     stack.push_async_callback(client.aclose)
     return RedisRateLimits(client)

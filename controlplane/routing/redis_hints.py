@@ -18,15 +18,15 @@ async def listen_redis(redis: RedisCache, directory: TenantDirectory) -> None:
 
     After every reconnect it forgets everything, for something may have been missed.
     """
+    level = logging.WARNING
     while True:
         try:
-            await _listen_once(redis, directory)
+            async with aclosing(redis.heard()) as heard:
+                async for subdomains in heard:
+                    directory.forget(subdomains)
+                    level = logging.WARNING
         except CacheUnavailable as error:
-            log.warning("not listening for tenants' changes: %s", error)
+            log.log(level, "not listening for tenants' changes: %s", error)
+            # Said once, and not every second for as long as Redis is away.
+            level = logging.DEBUG
         await asyncio.sleep(_RECONNECT_S)
-
-
-async def _listen_once(redis: RedisCache, directory: TenantDirectory) -> None:
-    async with aclosing(redis.heard()) as heard:
-        async for subdomains in heard:
-            directory.forget(subdomains)
