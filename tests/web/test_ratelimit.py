@@ -18,10 +18,12 @@ import pytest
 from controlplane import wiring
 from controlplane.domain.principals import Principal, PrincipalKind
 from controlplane.identity.keys import signed_tokens
+from controlplane.ports import RateLimits
+from controlplane.settings import Settings
 from controlplane.store.ratelimit import PostgresRateLimits
 from controlplane.store.ratelimit_sheltered import ShelteredRateLimits
 from controlplane.web.app import create_app
-from tests.contract.ratelimit_peers import PATIENCE_S, pool_of
+from tests.contract.ratelimit_peers import PATIENCE_S, pool_of, redis_peer
 from tests.database import Database, Server, fresh_database
 from tests.redis import RedisServer
 from tests.web.calls import BASE, TENANTS, new_tenant, open_site, settings_of
@@ -101,17 +103,25 @@ def two(both: Two) -> Two:
 
 
 @contextlib.asynccontextmanager
-async def replica(two: Two, **limits: object) -> AsyncIterator[Replica]:
-    """With these settings, by the names of their fields."""
+async def replica(two: Two, *, wired: bool = False, **limits: object) -> AsyncIterator[Replica]:
+    """With these settings, by the names of their fields. Unless `wired`, with a patience for a busy
+    machine, which must not make a test count by memory."""
     given = {f"CONTROLPLANE_{name.upper()}": str(value) for name, value in limits.items()}
     settings = settings_of(two.database, CONTROLPLANE_TENANT_TOKEN_KEY=KEY, **given)
-    async with wiring.open_parts(settings) as parts, pool_of(two.database.control_url) as pool:
-        if settings.redis_url is None:
-            # As wired, but for the patience: a busy machine must not make a test count by memory.
-            counts = ShelteredRateLimits(PostgresRateLimits(pool), patience_s=PATIENCE_S)
-            yield Replica(create_app(replace(parts, counts=counts)), parts)
-        else:
-            yield Replica(create_app(parts), parts)
+    async with wiring.open_parts(settings) as parts, shared_counts(settings) as shared:
+        if not wired:
+            parts = replace(parts, counts=ShelteredRateLimits(shared, patience_s=PATIENCE_S))  # noqa: PLW2901  the same, but for that
+        yield Replica(create_app(parts), parts)
+
+
+@contextlib.asynccontextmanager
+async def shared_counts(settings: Settings) -> AsyncIterator[RateLimits]:
+    if settings.redis_url is None:
+        async with pool_of(settings.database_url.get_secret_value()) as pool:
+            yield PostgresRateLimits(pool)
+    else:
+        async with redis_peer(settings.redis_url.get_secret_value()) as peer:
+            yield peer.counts
 
 
 def limited(*answers: httpx.Response) -> list[int]:
@@ -204,7 +214,7 @@ async def test_a_forged_address_evades_nothing_and_locks_nobody_out(two: Two) ->
 
 
 async def test_a_tier_has_its_limit(two: Two) -> None:
-    async with replica(two, rate_limit_tenant=1, rate_limit_tiers="starter=3") as one:
+    async with replica(two, wired=True, rate_limit_tenant=1, rate_limit_tiers="starter=3") as one:
         answers = [await one.ask(two.acme) for _ in range(4)]
     assert limited(*answers) == [200, 200, 200, 429]
 
@@ -218,8 +228,10 @@ async def test_without_a_limit_nothing_is_counted_or_told(two: Two) -> None:
 
 
 async def test_replicas_that_share_a_redis_count_there(two: Two, redis: RedisServer) -> None:
-    shared = {"rate_limit_tenant": 3, "redis_url": redis.url}
-    async with replica(two, **shared) as one, replica(two, **shared) as other:
+    async with (
+        replica(two, rate_limit_tenant=3, redis_url=redis.url) as one,
+        replica(two, rate_limit_tenant=3, redis_url=redis.url) as other,
+    ):
         answers = [await each.ask(two.acme) for each in (one, other, one, other)]
     assert limited(*answers) == [200, 200, 200, 429]
     with psycopg.connect(two.database.superuser_url) as conn:
@@ -229,7 +241,7 @@ async def test_replicas_that_share_a_redis_count_there(two: Two, redis: RedisSer
 async def test_losing_redis_under_load_fails_no_request_and_limits_go_on(
     two: Two, redis: RedisServer
 ) -> None:
-    async with replica(two, rate_limit_tenant=6, redis_url=redis.url) as one:
+    async with replica(two, wired=True, rate_limit_tenant=6, redis_url=redis.url) as one:
         first = [await one.ask(two.acme) for _ in range(2)]
         asked = [asyncio.create_task(one.ask(two.acme)) for _ in range(10)]
         await asyncio.sleep(0)
