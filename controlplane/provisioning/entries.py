@@ -46,6 +46,8 @@ async def waiting(
     if course.action is Action.ABSENT:
         # A half of it is no whole.
         await _condition(tx, after, step, holds=False)
+    elif later.reason and later.reason != _reason(step, target):
+        await _condition(tx, after, step, holds=False, reason=later.reason)
     event = f"{course.event}_waiting"
     await journal.record(tx, after, course.ordinal, event=event, error=late)
     await journal.release(tx, after, after_s=later.after_s, ordinal=course.ordinal)
@@ -58,6 +60,14 @@ async def _held(
         await journal.hold(tx, after, step.resource, step.external_id(target))
 
 
-async def _condition(tx: AsyncConnection, after: Operation, step: Step, *, holds: bool) -> None:
+async def _condition(
+    tx: AsyncConnection, after: Operation, step: Step, *, holds: bool, reason: str | None = None
+) -> None:
     if step.condition is not None:
-        await tenants.set_condition(tx, after.tenant_id, step.condition, holds=holds)
+        await tenants.set_condition(tx, after.tenant_id, step.condition, holds=holds, reason=reason)
+
+
+def _reason(step: Step, target: Target) -> str | None:
+    """What the tenant shows already: that it lasts since then is not to be lost."""
+    told: Any = target.tenant.conditions.get(step.condition or "")
+    return told["reason"] if told and not told["holds"] else None

@@ -31,10 +31,12 @@ class Later:
 
     Bounded by the deadlines of step and operation; `output` is handed to the next call. What a
     local step has done so far is committed with it, so that others have their turn in between.
+    `reason` is shown at the tenant: why the step's condition does not hold yet.
     """
 
     after_s: float
     output: dict[str, Any] | None = None
+    reason: str | None = None
 
 
 Output = dict[str, Any] | None

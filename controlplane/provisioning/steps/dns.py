@@ -1,5 +1,6 @@
 """The record that leads the tenant's subdomain to the ingress."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -7,8 +8,10 @@ from controlplane.domain.dns import Propagation, Record, record_for
 from controlplane.ports import DnsProvider
 from controlplane.provisioning.step import Later, Output, Target
 
-# How long to let go of the operation while a change spreads.
-_PROPAGATION_S = 1.0
+# How long to let go of the operation while a change spreads: so long at first and twice as long each
+# time, up to the longest. Providers count questions, and many tenants may be waiting at once.
+_FIRST_WAIT_S = 1.0
+_LONGEST_WAIT_S = 8.0
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,18 @@ class Dns:
 
 async def spread(provider: DnsProvider, record: Record, target: Target) -> Output | Later:
     """Make the record, or ask how far the change of an earlier call has come."""
-    reference = (target.output or {}).get("pending")
+    told = target.output or {}
+    reference, asked = told.get("pending"), told.get("asked", 0)
     if reference is None:
         reference = await provider.ensure(record, target.mark)
-    match await provider.propagation(reference):
-        case Propagation.INSYNC:
-            return {"pending": None}
-        case Propagation.PENDING:
-            return Later(_PROPAGATION_S, {"pending": reference})
-        case Propagation.FAILED:
-            return Later(_PROPAGATION_S, {"pending": None})  # it was lost: make it again
+    found = await provider.propagation(reference)
+    if found is Propagation.INSYNC:
+        return {"pending": None}
+    # One that was lost is made again.
+    pending = reference if found is Propagation.PENDING else None
+    return Later(propagation_wait_s(asked), {"pending": pending, "asked": asked + 1}, str(found))
+
+
+def propagation_wait_s(asked: int) -> float:
+    """Seconds until the next question about a change, which was asked about so often before."""
+    return min(math.ldexp(_FIRST_WAIT_S, min(asked, 10)), _LONGEST_WAIT_S)
