@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import random
 import statistics
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -18,6 +17,7 @@ from typing import Any
 
 import in_process
 import psycopg
+import relcache
 import routing_ground
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from sqlalchemy import Column, Integer, MetaData, String, Table, text
@@ -85,8 +85,7 @@ def _measured(wanted: argparse.Namespace, python: Path | None) -> Figures:
     if python is None:
         print("django-tenants is not compared: not wanted, or it does not install here")
     if wanted.relcache:
-        with routing_ground.ground(MANY) as ground:
-            asyncio.run(_relcache(ground))
+        relcache.measure(MANY)
     return figures
 
 
@@ -248,35 +247,6 @@ async def _in_process(ground: routing_ground.Ground) -> Figures:
             "lookup_us_p50": await in_process.lookup_us(directory, ground.tenants[7]),
             "middleware_us_p50": await in_process.middleware_us(directory, ground.tenants[7]),
         }
-
-
-async def _relcache(ground: routing_ground.Ground) -> None:
-    """Four connections: a tenant always on the same one, or on any."""
-    draw = random.Random(7)  # noqa: S311  the same choices every time
-    async with contextlib.AsyncExitStack() as stack:
-        unbounded = [
-            Tenancy(
-                await stack.enter_async_context(_pool(routing_ground.login(ground.unix, "app"))),
-                tenants_per_connection=None,
-            )
-            for _ in range(8)
-        ]
-        anywhere, own = unbounded[:4], unbounded[4:]
-        taken: dict[str, list[float]] = {"any connection": [], "its own connection": []}
-        for _ in range(4 * MANY):
-            number = draw.randrange(MANY)
-            for name, tenancy in (
-                ("any connection", draw.choice(anywhere)),
-                ("its own connection", own[number % 4]),
-            ):
-                began = perf_counter()
-                await _ordinary(tenancy, ground.tenants[number])
-                taken[name].append(perf_counter() - began)
-    print(f"{MANY} tenants at random, Unix socket, four connections")
-    for name, durations in taken.items():
-        halves = durations[:MANY], durations[-MANY:]
-        first, last = (statistics.median(half) * 1000 for half in halves)
-        print(f"  {name:22} first {first:6.2f} ms  after {4 * MANY} transactions {last:6.2f} ms")
 
 
 if __name__ == "__main__":

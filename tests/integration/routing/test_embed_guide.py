@@ -92,6 +92,22 @@ async def test_each_host_sees_its_tenants_rows_whatever_the_headers_say(world, g
             assert other.subdomain not in answer.text
 
 
+@pytest.mark.requires("redis-server")
+async def test_processes_that_share_a_redis_do_as_well_and_do_without(world, guide, redis):
+    async with (
+        _served(guide["create_sharing_app"](world.app, BASE, redis.url)) as get,
+        _served(guide["create_sharing_app"](world.app, BASE, redis.url)) as ask,
+    ):
+        for each in (get, ask):
+            assert (await each(f"acme.{BASE}")).json() == {"notes": ["acme"]}
+        redis.stop()
+        try:
+            for each in (get, ask):
+                assert (await each(f"globex.{BASE}")).json() == {"notes": ["globex"]}
+        finally:
+            redis.start()
+
+
 async def _answer_other_than(before, get, state):
     """A change is seen within seconds. `deleted` is answered as `deleting` is."""
     async with asyncio.timeout(20):
