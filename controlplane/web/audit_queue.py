@@ -1,7 +1,6 @@
 """Rows for the audit log that no answer waits for, and that nobody can make too many of."""
 
 import asyncio
-import contextvars
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -92,9 +91,7 @@ class AuditQueue:
     def _wake(self) -> None:
         self._woken.set()
         if self._task is None or self._task.done():
-            # Nothing of the request that happens to be first: neither its tenant nor its id.
-            context = contextvars.Context()
-            self._task = asyncio.get_running_loop().create_task(self._run(), context=context)
+            self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         failures = 0

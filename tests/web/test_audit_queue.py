@@ -136,3 +136,18 @@ async def test_the_same_row_is_there_once_however_often_it_is_written(site: Site
         told.offer(acme, id=again)
     await told.queue.close()
     assert [row["id"] for row in rows(site.database) if row["tenant_id"] == acme] == [again]
+
+
+async def test_two_readers_who_compare_learn_nothing_of_a_third(site: Site) -> None:
+    acme, globex, initech = make_tenants(site.database, 3)
+    told = Queue(site)
+    for reader in (acme, globex, acme):
+        told.offer(reader, other=initech)
+    await told.queue.close()
+    seen = {
+        (row["tenant_id"], row["after"]["other_tenant"])
+        for row in rows(site.database)
+        if row["tenant_id"] in {acme, globex}
+    }
+    assert len(seen) == 2
+    assert len({shown for _, shown in seen}) == 2
