@@ -120,10 +120,10 @@ class AuditQueue:
 
     async def _write(self, batch: Sequence[tuple[Refusal, float]]) -> bool:
         """Whether the rows, the first of the queue, are off it."""
-        now = monotonic()
-        aged = [(refusal, now - seen) for refusal, seen in batch]
         try:
             async with asyncio.timeout(_WRITE_S), self._control.begin() as conn:
+                now = monotonic()
+                aged = [(refusal, now - seen) for refusal, seen in batch]
                 written = await refusals.append(conn, aged)
         except (DataError, IntegrityError) as error:
             # It would be refused again, and hold up all the others.

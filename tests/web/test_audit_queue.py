@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,7 +10,10 @@ import psycopg
 import pytest
 from prometheus_client import CollectorRegistry
 from psycopg.rows import dict_row
+from sqlalchemy import text
+from structlog.testing import capture_logs
 
+from controlplane.store import refusals
 from controlplane.store.refusals import Refusal
 from controlplane.web.audit_budget import AuditBudget
 from controlplane.web.audit_queue import AuditQueue
@@ -18,6 +22,8 @@ from tests.web.calls import Site, open_site
 from tests.web.test_health import close_database
 
 pytestmark = pytest.mark.anyio
+
+CLOCK = text("SELECT clock_timestamp()")
 
 
 def make_tenants(database: Database, number: int) -> list[UUID]:
@@ -34,8 +40,7 @@ def make_tenants(database: Database, number: int) -> list[UUID]:
 def rows(database: Database) -> list[dict[str, Any]]:
     with psycopg.connect(database.superuser_url, row_factory=dict_row) as conn:
         return conn.execute(
-            "SELECT *, clock_timestamp() - at AS age FROM public.audit_log"
-            " WHERE actor_kind = 'visitor' ORDER BY at"
+            "SELECT * FROM public.audit_log WHERE actor_kind = 'visitor' ORDER BY at"
         ).fetchall()
 
 
@@ -94,8 +99,10 @@ async def test_while_the_database_is_away_the_first_rows_wait_and_the_rest_is_dr
     async with open_site(database) as site:
         close_database(server, database, closed=True)
         told = Queue(site, size=3)
-        for one in ids:
-            told.offer(one)
+        with capture_logs() as logs:
+            for one in ids:
+                told.offer(one)
+            await until(lambda: {"audit_rows_wait"} <= {line["event"] for line in logs})
         assert told.counted("dropped") == 2
         close_database(server, database, closed=False)
         await until(lambda: told.counted("written") == 3)
@@ -151,3 +158,14 @@ async def test_two_readers_who_compare_learn_nothing_of_a_third(site: Site) -> N
     }
     assert len(seen) == 2
     assert len({shown for _, shown in seen}) == 2
+
+
+async def test_a_row_that_has_waited_is_dated_when_it_happened(site: Site) -> None:
+    (acme,) = make_tenants(site.database, 1)
+    waited = Refusal(acme, "isolation.denied", {"side": "host"})
+    async with site.parts.control.begin() as conn:
+        before, *_ = (await conn.execute(CLOCK)).one()
+        assert await refusals.append(conn, [(waited, 3600.0)]) == 1
+        after, *_ = (await conn.execute(CLOCK)).one()
+    (row,) = [row for row in rows(site.database) if row["id"] == waited.id]
+    assert before <= row["at"] + timedelta(hours=1) <= after
