@@ -48,10 +48,14 @@ async def test_who_is_not_served_is_told_why(place: Place) -> None:
     assert (await ask(place.app_server, "localhost", "/health")).status_code == 200
 
 
-async def test_a_header_that_names_another_tenant_is_refused(place: Place) -> None:
+async def test_a_header_that_names_another_tenant_is_refused_and_told_to_the_log(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
     header = {"X-Tenant-Id": place.ids["globex"]}
     answer = await ask(place.app_server, "acme.localhost", headers=header)
     assert (answer.status_code, answer.json()["code"]) == (401, "tenant_mismatch")
+    told = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
+    assert told == ["isolation: tenant_mismatch at acme, asked by 127.0.0.1"]
 
 
 async def test_a_document_that_does_not_fit_is_refused(place: Place) -> None:
