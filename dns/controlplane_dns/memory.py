@@ -13,7 +13,8 @@ from controlplane_dns.values import canonical
 
 @dataclass
 class Fault:
-    """Makes the next `times` calls of a method raise, before or after they take effect."""
+    """Makes the next `times` calls of a method raise, before or after they take effect. `method` may
+    be several, with spaces between."""
 
     method: str
     error: Exception
@@ -88,7 +89,7 @@ class MemoryDns:
 
     def _fail(self, method: str, *, after_effect: bool) -> None:
         for fault in self.faults:
-            if (fault.method, fault.after_effect) == (method, after_effect):
+            if method in fault.method.split() and fault.after_effect is after_effect:
                 fault.times -= 1
                 if not fault.times:
                     self.faults.remove(fault)

@@ -1,5 +1,6 @@
 """The providers that the DNS contract is checked against. A new one: a class and a line in PEERS,
-and in REMOTE_PEERS if there is a network between it and its zone."""
+in REMOTE_PEERS if there is a network between it and its zone, in THROTTLING_PEERS if it may be told
+to come back later."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -59,6 +60,14 @@ class RemotePeer(Peer, Protocol):
         ...
 
 
+class ThrottlingPeer(RemotePeer, Protocol):
+    """One whose zone may ask to come back later."""
+
+    def throttle(self, *, retry_after_s: float) -> None:
+        """The next request is told to come back after so many seconds, and has no effect."""
+        ...
+
+
 class MemoryPeer:
     def __init__(self) -> None:
         self._zone = MemoryDns()
@@ -88,11 +97,12 @@ class MemoryPeer:
     def lose_answer(self) -> None:
         self._next(after_effect=True)
 
-    def _next(self, *, after_effect: bool) -> None:
-        gone = ProviderUnavailable("gone")
-        self._zone.faults = [
-            Fault(method, gone, after_effect=after_effect) for method in ("ensure", "absent")
-        ]
+    def throttle(self, *, retry_after_s: float) -> None:
+        self._next(after_effect=False, retry_after_s=retry_after_s)
+
+    def _next(self, *, after_effect: bool, retry_after_s: float | None = None) -> None:
+        gone = ProviderUnavailable("gone", retry_after=retry_after_s)
+        self._zone.faults = [Fault("ensure absent", gone, after_effect=after_effect)]
 
 
 class ZoneFilePeer:
@@ -217,3 +227,4 @@ _BIND = pytest.param("bind", marks=pytest.mark.requires("named"))
 _KNOT = pytest.param("knot", marks=pytest.mark.requires("knotd"))
 PEERS = [_MEMORY, pytest.param("zonefile"), _BIND, _KNOT]
 REMOTE_PEERS = [_MEMORY, _BIND, _KNOT]
+THROTTLING_PEERS = [_MEMORY]

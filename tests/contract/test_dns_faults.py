@@ -8,7 +8,13 @@ import pytest
 
 from controlplane.domain.dns import OwnedRecord
 from controlplane.errors import ProviderUnavailable
-from tests.contract.dns_peers import OPEN, REMOTE_PEERS, RemotePeer
+from tests.contract.dns_peers import (
+    OPEN,
+    REMOTE_PEERS,
+    THROTTLING_PEERS,
+    RemotePeer,
+    ThrottlingPeer,
+)
 from tests.contract.test_dns_contract import ACME, ACME_LATER, GLOBEX, owned, record
 
 pytestmark = pytest.mark.anyio
@@ -20,6 +26,19 @@ async def peer(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     async with OPEN[request.param](request, tmp_path) as opened:
         await opened.dns.ensure(record("globex"), GLOBEX)
         yield cast("RemotePeer", opened)
+
+
+@pytest.mark.parametrize("peer", THROTTLING_PEERS, indirect=True)
+async def test_who_is_told_to_come_back_later_is_told_when(peer: ThrottlingPeer) -> None:
+    before = peer.world()
+    for attempt in (peer.dns.ensure, peer.dns.absent):
+        peer.throttle(retry_after_s=7)
+        with pytest.raises(ProviderUnavailable) as caught:
+            await attempt(record(), ACME)
+        assert caught.value.retry_after_s == 7
+    assert peer.world() == before
+    await peer.another().ensure(record(), ACME)
+    assert await peer.dns.find(record(), ACME)
 
 
 async def test_a_lost_request_changes_nothing_and_may_be_repeated(peer: RemotePeer) -> None:
