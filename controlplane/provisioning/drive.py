@@ -51,6 +51,7 @@ class Drive:
     operation: Operation
     lease: Lease
     _tenant: Any = field(default=None, repr=False)
+    _conn: AsyncConnection = field(init=False, repr=False)
 
     async def run(self) -> None:
         """Returns when the operation is over or given back.
@@ -58,8 +59,13 @@ class Drive:
         Raises LeaseLost, and whatever the database raises when a commit's fate is unknown: then
         nothing may be concluded, and the next claim reads the journal.
         """
-        async with self.crew.database.connect() as conn:
-            self._tenant = await tenants.get(conn, self.operation.tenant_id)
+        # One connection for all of it: taking one for each transaction cost as much as a statement.
+        async with self.crew.database.connect() as self._conn:
+            self._tenant = await tenants.get(self._conn, self.operation.tenant_id)
+            await self._conn.rollback()
+            await self._moves()
+
+    async def _moves(self) -> None:
         while not isinstance(move := moves.next_move(self.operation), Rest):
             try:
                 await self._make(move)
@@ -220,7 +226,7 @@ class Drive:
             told["step"] = unwind.step
         after = replace(self.operation, state=OperationState.UNWINDING, error=told)
         await self._at_operation("before-unwind")
-        async with self.crew.database.begin() as tx:
+        async with self._transaction() as tx:
             await journal.fence(tx, self.operation, exclusive=True)
             if course is not None:
                 await journal.record(tx, after, course.ordinal, event="step_failed", error=told)
@@ -234,7 +240,7 @@ class Drive:
             state=OperationState.PARKED,
             error={**(self.operation.error or {}), "parked": told},
         )
-        async with self.crew.database.begin() as tx:
+        async with self._transaction() as tx:
             await journal.fence(tx, self.operation, exclusive=True)
             await journal.record(
                 tx, after, course.ordinal, event=f"{course.event}_failed", error=told
@@ -246,7 +252,7 @@ class Drive:
     async def _finish(self, state: OperationState) -> None:
         after = replace(self.operation, state=state)
         await self._at_operation("before-finish")
-        async with self.crew.database.begin() as tx:
+        async with self._transaction() as tx:
             await journal.fence(tx, self.operation, exclusive=True)
             if state is not OperationState.SUCCEEDED:
                 await give_back(
@@ -266,13 +272,18 @@ class Drive:
     # -- small things ----------------------------------------------------------------------------
 
     @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        async with self._conn.begin():
+            yield self._conn
+
+    @asynccontextmanager
     async def _fenced(
         self, course: Course, *, reconsider: bool = True
     ) -> AsyncIterator[AsyncConnection]:
         """A transaction whose first statement proves that the operation is still ours."""
         forward = course.is_forward and not self.operation.pivot_done
         exclusive, ordinal = course.planned.pivot, course.ordinal
-        async with self.crew.database.begin() as tx:
+        async with self._transaction() as tx:
             notice = await journal.fence(tx, self.operation, exclusive=exclusive, ordinal=ordinal)
             if reconsider and forward and notice.turns:
                 self.operation = notice.taken(self.operation, ordinal)

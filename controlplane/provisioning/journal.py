@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CursorResult
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.operations import Operation, OperationState, StepRecord, StepState
 from controlplane.errors import LeaseLost
 from controlplane.provisioning.plans import plan_from_json
+from controlplane.store import driver
 
 # When the step `s` of the operation `o` is given up; null where its plan has no deadline for it,
 # or it has no record yet.
@@ -176,10 +176,9 @@ async def fence(
     """
     strength = " FOR NO KEY UPDATE" if exclusive else " FOR KEY SHARE"
     asked = {**_key(operation), "ordinal": ordinal}
-    row = (await conn.exec_driver_sql(_FENCE + strength, asked)).one_or_none()
-    if row is None:
-        raise LeaseLost(f"Operation {operation.id} was taken over after epoch {operation.epoch}.")
-    return Notice(row.cancel, row.overdue, row.late)
+    row = await driver.first(conn, _FENCE + strength, asked)
+    _must_be_ours(row, operation)
+    return Notice(*row)
 
 
 async def record(
@@ -192,7 +191,8 @@ async def record(
 ) -> None:
     """Write one step as it stands in `operation`, with its event. Raises LeaseLost."""
     step = operation.steps[ordinal]
-    result = await conn.exec_driver_sql(
+    written = await driver.first(
+        conn,
         _RECORD,
         {
             **_key(operation),
@@ -207,7 +207,7 @@ async def record(
             "data": _json(_event_data(step, error)),
         },
     )
-    _must_have_written(result, operation)
+    _must_be_ours(written, operation)
 
 
 def _event_data(step: StepRecord, error: dict[str, Any] | None) -> dict[str, Any]:
@@ -226,7 +226,8 @@ async def turn(
 ) -> None:
     """Write the operation's own state and error as they stand in `operation`, with an event named
     after the state. `leave` gives the lease back. Raises LeaseLost."""
-    result = await conn.exec_driver_sql(
+    written = await driver.first(
+        conn,
         _TURN,
         {
             **_key(operation),
@@ -239,11 +240,11 @@ async def turn(
             "data": _json({"error": operation.error} if operation.error else {}),
         },
     )
-    _must_have_written(result, operation)
+    _must_be_ours(written, operation)
 
 
-def _must_have_written(result: CursorResult[Any], operation: Operation) -> None:
-    if result.first() is None:
+def _must_be_ours(row: Any, operation: Operation) -> None:
+    if row is None:
         raise LeaseLost(f"Operation {operation.id} was taken over after epoch {operation.epoch}.")
 
 

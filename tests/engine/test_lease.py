@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 from uuid import UUID
 
@@ -93,21 +94,18 @@ async def test_a_worker_that_was_overtaken_writes_nothing_more(lab):
     (new,) = await claim(lab, owner="new")
     assert new.epoch == old.epoch + 1
 
-    async with lab.parts.owner.connect() as conn:
-        for write in (
-            lambda: journal.fence(conn, old, exclusive=False),
-            lambda: journal.fence(conn, old, exclusive=True),
-            lambda: journal.record(
-                conn, old.with_step(0, state=StepState.DONE), 0, event="step_done"
-            ),
-            lambda: journal.turn(conn, old),
-        ):
-            with pytest.raises(LeaseLost):
-                await write()
-            await conn.rollback()
+    for write in (
+        partial(journal.fence, exclusive=False),
+        partial(journal.fence, exclusive=True),
+        partial(journal.record, ordinal=0, event="step_done"),
+        journal.turn,
+    ):
+        with pytest.raises(LeaseLost):
+            async with lab.parts.owner.begin() as conn:
+                await write(conn, old.with_step(0, state=StepState.DONE))
+    async with lab.parts.owner.begin() as conn:
         await journal.release(conn, old, after_s=0)
         await journal.let_go(conn, old)
-        await conn.commit()
     (row,) = await lab.sql(
         "SELECT lease_owner, event_seq FROM public.operations WHERE finished_at IS NULL"
     )

@@ -183,16 +183,16 @@ async def test_letting_go_leaves_the_back_off_as_the_claim_has_paid_it(owner, he
 async def test_an_older_epoch_writes_nothing(owner, held):
     old, before = replace(held, epoch=held.epoch - 1), await rows(owner, held.id)
     done = old.with_step(0, state=StepState.DONE)
-    async with owner.connect() as conn:
-        for write in (journal.record(conn, done, 0, event="step_done"), journal.turn(conn, old)):
-            with pytest.raises(
-                LeaseLost, match=f"{held.id} was taken over after epoch {old.epoch}"
-            ):
-                await write
-            await conn.rollback()
+    told = f"{held.id} was taken over after epoch {old.epoch}"
+    with pytest.raises(LeaseLost, match=told):
+        async with owner.begin() as conn:
+            await journal.record(conn, done, 0, event="step_done")
+    with pytest.raises(LeaseLost, match=told):
+        async with owner.begin() as conn:
+            await journal.turn(conn, old)
+    async with owner.begin() as conn:
         await journal.release(conn, old, after_s=0)
         await journal.let_go(conn, old)
-        await conn.commit()
     assert await rows(owner, held.id) == before
 
 

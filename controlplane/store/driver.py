@@ -1,0 +1,37 @@
+"""Statements handed to the driver itself, for what runs several times in every step of an operation:
+measured, half of such a statement's time was spent between SQLAlchemy and the driver."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+async def first(conn: AsyncConnection, statement: str, values: Mapping[str, Any]) -> Any:
+    """The first row as a tuple, or None; in the transaction that `conn` has begun.
+
+    Raises DBAPIError as the connection itself would, and like it gives up one that is broken.
+    """
+    sync = conn.sync_connection
+    if sync is None or not sync.in_transaction():
+        # The driver would begin one that nobody ends.
+        raise InvalidRequestError("This statement needs a transaction that has begun.")
+    session: psycopg.AsyncConnection[Any] = sync.connection.driver_connection  # type: ignore[assignment]  # of this dialect
+    # Whoever listens to what the engine sends is told of this as well.
+    sync.dispatch.before_cursor_execute(sync, None, statement, values, None, False)  # noqa: FBT003
+    try:
+        return await (await session.execute(statement, values)).fetchone()
+    except psycopg.Error as error:
+        broken = session.closed or session.broken
+        if broken:
+            await conn.invalidate(error)
+        raise DBAPIError.instance(
+            statement,
+            None,
+            error,
+            psycopg.Error,
+            hide_parameters=True,
+            connection_invalidated=broken,
+        ) from error

@@ -1,0 +1,87 @@
+"""What goes past SQLAlchemy ends as if it had not."""
+
+import pytest
+from psycopg.errors import UndefinedColumn
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, OperationalError, ProgrammingError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from controlplane.store import driver
+from controlplane.store.urls import sqlalchemy_url
+
+pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
+
+
+@pytest.fixture
+async def engine(database):
+    made = create_async_engine(sqlalchemy_url(database.owner_url), pool_size=1, max_overflow=0)
+    yield made
+    await made.dispose()
+
+
+async def test_it_is_part_of_the_transaction_that_the_connection_has_begun(engine):
+    async with engine.connect() as conn:
+        async with conn.begin() as transaction:
+            row = await driver.first(
+                conn, "UPDATE public.installation SET id = %(id)s RETURNING id::text", {"id": ID}
+            )
+            assert row == (ID,)
+            await transaction.rollback()
+        assert (await conn.execute(text("SELECT id::text FROM public.installation"))).one() != (ID,)
+
+
+async def test_without_a_transaction_nothing_is_sent(engine):
+    async with engine.connect() as conn:
+        with pytest.raises(InvalidRequestError, match="needs a transaction"):
+            await driver.first(conn, "SELECT 1", {})
+
+
+async def test_no_row_is_none(engine):
+    async with engine.begin() as conn:
+        assert await driver.first(conn, "SELECT 1 WHERE %(no)s", {"no": False}) is None
+
+
+async def test_a_listener_to_what_is_sent_hears_of_it(engine):
+    heard: list[str] = []
+
+    def hear(_conn, _cursor, statement, *_more):
+        heard.append(statement)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", hear)
+    async with engine.begin() as conn:
+        await driver.first(conn, "SELECT 1", {})
+    assert heard == ["SELECT 1"]
+
+
+async def test_an_error_is_the_one_that_the_connection_would_raise_and_leaves_it_usable(engine):
+    async with engine.connect() as conn:
+        with pytest.raises(ProgrammingError) as raised:
+            async with conn.begin():
+                await driver.first(conn, "SELECT nothing_such", {})
+        assert isinstance(raised.value.orig, UndefinedColumn)
+        assert not raised.value.connection_invalidated
+        assert not conn.invalidated
+        async with conn.begin():
+            assert await driver.first(conn, "SELECT 1", {}) == (1,)
+
+
+async def test_a_session_that_was_ended_is_given_up_and_the_next_transaction_has_another(engine):
+    async with engine.connect() as conn:
+        async with conn.begin():
+            (pid,) = await driver.first(conn, "SELECT pg_backend_pid()", {})
+        with pytest.raises(OperationalError) as raised:
+            async with conn.begin():
+                await driver.first(conn, "SELECT pg_terminate_backend(%(pid)s)", {"pid": pid})
+        assert raised.value.connection_invalidated
+        async with conn.begin():
+            assert await driver.first(conn, "SELECT pg_backend_pid()", {}) != (pid,)
+
+
+async def test_values_are_not_told_in_an_error(engine):
+    with pytest.raises(DBAPIError) as raised:
+        async with engine.begin() as conn:
+            await driver.first(conn, "SELECT %(secret)s::uuid", {"secret": "hunter2"})
+    assert "hunter2" not in str(raised.value).replace(str(raised.value.orig), "")
+
+
+ID = "11111111-2222-4333-8444-555555555555"
