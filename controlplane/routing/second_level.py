@@ -20,7 +20,7 @@ class SharedAges:
     """Seconds for which an answer is shared: of a tenant, and of a name that nobody holds. Well
     below the hour for which the registry remembers its changes."""
 
-    ttl_s: float = 300.0
+    ttl_s: float = 900.0
     negative_ttl_s: float = 30.0
 
 

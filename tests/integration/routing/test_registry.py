@@ -93,6 +93,17 @@ async def test_a_database_that_cannot_be_reached_makes_tenants_unavailable(world
             await Registry(pool).lookup("acme")
 
 
+async def test_whose_numbers_they_are_and_when_is_told_with_the_changes(pool, superuser):
+    first, second = [await Registry(pool).changes(None) for _ in range(2)]
+    assert first.server == second.server
+    assert first.at < second.at
+    elsewhere = make_conninfo(superuser, dbname="postgres")
+    with psycopg.connect(elsewhere) as conn:
+        row = conn.execute("SELECT extract(epoch FROM pg_postmaster_start_time())::text").fetchone()
+    assert row is not None
+    assert first.server.startswith(f"{row[0]}/")
+
+
 # Transactions elsewhere on the server hold the horizon back; then something is told of again.
 async def test_a_change_is_told_to_whoever_asks_from_where_he_stood(pool, world):
     registry = Registry(pool)
