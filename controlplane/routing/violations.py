@@ -1,7 +1,7 @@
 """What must never happen in a tenant's request, and who is told of it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +27,8 @@ class Violation:
 
     kind: str
     tenant: RoutedTenant
-    asked: Asked
+    # Its headers hold the token: whoever logs the violation does not log that.
+    asked: Asked = field(repr=False)
     claimed: UUID | None = None
     request_id: str | None = None
 

@@ -33,7 +33,8 @@ INFO = "/api/tenant/info"
 
 @dataclass(frozen=True)
 class Told:
-    """Two tenants, and what is told of those who reach from one to the other."""
+    """Two tenants, and what is told of those who reach from one to the other: of each at most ten
+    rows a minute, which all tests here share."""
 
     members: Members
 

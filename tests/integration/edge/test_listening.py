@@ -52,7 +52,7 @@ async def _answers(listeners: dict[str, tuple[int, str]], host: str) -> dict[str
 async def _until(holds: Any) -> None:
     async with asyncio.timeout(60):
         while not await holds():  # noqa: ASYNC110  the condition is another process's
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
 
 
 async def _listening(site: Site) -> bool:

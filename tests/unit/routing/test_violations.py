@@ -87,6 +87,11 @@ def test_each_kind_is_told_once_a_request():
     ]
 
 
+def test_who_logs_a_violation_logs_no_token():
+    asked = Asked("acme.example.com", "/", [(b"authorization", b"Bearer secret")], None)
+    assert "secret" not in repr(Violation("denied", ACME, asked))
+
+
 @pytest.mark.anyio
 async def test_what_a_framework_answers_is_heard_where_a_tenant_is_served_and_nowhere_else():
     told: list[Violation] = []
