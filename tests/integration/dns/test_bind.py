@@ -14,6 +14,7 @@ from controlplane.provisioning import lifecycle
 from tests.database import Database
 from tests.engine.faults import Failure
 from tests.engine.lab import ACTOR, Lab, open_lab
+from tests.engine.looking import listed
 from tests.name_servers import KEY_NAME, SECRET, NameServer, program, running_bind
 from tests.proxy import Proxy
 
@@ -46,6 +47,30 @@ class Site:
         command = [program("dig"), *" ".join(asked).split()]
         ran = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603  a literal command
         return ran.stdout.strip()
+
+
+async def test_behind_a_wildcard_tenants_come_and_go_without_records_and_nothing_is_missing(
+    database: Database, bind: NameServer, tmp_path: Path
+) -> None:
+    bind.wipe(ZONE)
+    bind.place(ZONE, "*", "A", "192.0.2.7")
+    bind.place(ZONE, "elsewhere", "A", "192.0.2.66")
+    before = bind.records(ZONE)
+    more = {
+        "CONTROLPLANE_DNS": "wildcard",
+        "CONTROLPLANE_DNS_SERVER": f"127.0.0.1:{bind.port}",
+        "CONTROLPLANE_MAIL": "memory",
+    }
+    async with open_lab(database, tmp_path, real_files=True, more=more) as lab:
+        tenants = [await lab.active(name) for name in ("acme", "globex")]
+        refused = await lab.settle(await lab.create("elsewhere"))
+        assert refused.error
+        assert refused.error["code"] == "dns_conflict"
+        reaper = wiring.open_reaper(lab.parts)
+        assert [await reaper.sweep(), await reaper.sweep()] == [0, 0]
+        assert await listed(lab) == set()
+        assert (await lab.settle(await lab.delete(tenants[0]))).state == "succeeded"
+    assert bind.records(ZONE) == before
 
 
 @pytest.fixture

@@ -96,6 +96,14 @@ def test_what_an_operation_may_be_at_work_on_is_no_finding(state):
     assert kinds(busy) == set()
 
 
+def test_no_record_is_missing_where_tenants_have_none_of_their_own():
+    recordless = seen("active", schema=True, role=True)
+    assert kinds(recordless) == {("record_missing", "acme")}
+    assert kinds(recordless, target=None) == set()
+    left = seen("active", schema=True, role=True, records=(record("left"),))
+    assert kinds(left, target=None) == {("record_without_tenant", "left")}
+
+
 @pytest.mark.parametrize("state", ["active", "suspended"])
 def test_a_served_tenant_needs_its_record(state):
     whole = {"schema": True, "role": True}
