@@ -9,12 +9,13 @@ import pytest
 from controlplane.domain.dns import OwnedRecord, Propagation, Record, RecordType
 from controlplane.domain.naming import Mark, Subdomain
 from controlplane.errors import DnsConflict, ProviderRefused, ProviderUnavailable
-from controlplane_dns.ownership import Claim, companion, parse_claim
+from controlplane_dns.ownership import Claim, companion
 from controlplane_dns.rfc2136 import Rfc2136
-from controlplane_dns.talk import Address, Server
+from controlplane_dns.talk import Address, Key, Server
+from controlplane_dns.updates import Seen, Zone
 from tests.contract.dns_peers import ZONE, provider
 from tests.contract.test_dns_contract import ACME, ACME_LATER, GLOBEX, OURS, owned, record
-from tests.name_servers import NameServer
+from tests.name_servers import KEY_NAME, NameServer
 
 pytestmark = pytest.mark.anyio
 ALIAS = Record(Subdomain("acme"), RecordType.CNAME, "ingress.example.net.")
@@ -137,7 +138,41 @@ async def test_two_ownership_records_at_a_name_are_nobodys(
     with pytest.raises(DnsConflict):
         await zone.ensure(record(), ACME)
     await zone.absent(record(), ACME)
+    assert await owned(zone) == [OwnedRecord(record("globex"), GLOBEX)]
     assert server.records(ZONE) == before
+
+
+async def test_remains_of_an_ownership_record_keep_the_name_taken(
+    server: NameServer, zone: Rfc2136
+) -> None:
+    await zone.ensure(record(), GLOBEX)
+    server.remove(ZONE, "acme")
+    before = server.records(ZONE)
+    with pytest.raises(DnsConflict, match="at '_cp-acme'"):
+        await zone.ensure(record(), ACME)
+    await zone.absent(record(), ACME)
+    assert server.records(ZONE) == before
+
+
+async def test_an_alias_to_another_ownership_record_is_not_followed(
+    server: NameServer, zone: Rfc2136
+) -> None:
+    await zone.ensure(record("acme-new"), ACME)
+    server.place(ZONE, "_cp-acme", "CNAME", "_cp-acme-new")
+    await zone.absent(record(), ACME)
+    assert await zone.find(record("acme-new"), ACME)
+
+
+async def test_what_an_alias_leads_to_inside_the_zone_is_not_the_tenants(
+    server: NameServer, zone: Rfc2136
+) -> None:
+    server.place(ZONE, "ingress", "A", "192.0.2.10")
+    alias = Record(Subdomain("acme"), RecordType.CNAME, f"ingress.{ZONE}.")
+    await zone.ensure(alias, ACME)
+    await zone.ensure(alias, ACME_LATER)
+    assert await zone.find(alias, ACME)
+    await zone.absent(alias, ACME)
+    assert server.answer(f"ingress.{ZONE}", "A") == ["192.0.2.10"]
 
 
 async def test_a_wildcard_neither_blocks_a_name_nor_passes_for_its_record(
@@ -228,15 +263,24 @@ async def test_a_zone_that_the_server_does_not_hold_is_refused_with_the_remedy(
             await attempt
 
 
-def test_a_claim_is_read_only_where_it_stands() -> None:
-    claim = Claim.of(ALIAS, ACME)
-    assert parse_claim(claim.strings, at="_cp-acme") == claim
-    assert parse_claim(claim.strings, at="_cp-globex") is None
-    assert parse_claim((*claim.strings, ""), at="_cp-acme") is None
-    assert parse_claim(("", *claim.strings[1:]), at="_cp-acme") is None
-
-
-def test_companions_are_labels_and_all_different() -> None:
-    labels = [companion(name) for name in ("acme", "a" * 59, "a" * 60, "a" * 63)]
-    assert [len(label) for label in labels] == [8, 63, 37, 37]
-    assert len(set(labels)) == 4
+async def test_what_has_changed_since_it_was_seen_is_left_alone(
+    server: NameServer, zone: Rfc2136
+) -> None:
+    """As by another worker, or by an operator, between a look and the update that follows it."""
+    await zone.ensure(record(), ACME_LATER)
+    said, now = Claim.of(record(), ACME), Claim.of(record(), ACME_LATER)
+    seen, bare = Seen((now,), in_use=True, records=(record(),)), Seen((now,), in_use=False)
+    messages, new = Zone(zone=ZONE, domain=ZONE), record(value="192.0.2.99")
+    before = server.records(ZONE)
+    key = Key(KEY_NAME, server.secret, server.algorithm)
+    async with Server(Address("127.0.0.1", server.port), key=key, timeout_s=30).talk() as talk:
+        for stale in (
+            messages.first(new, ACME),
+            messages.next(seen, said, new, ACME),
+            messages.next(bare, now, new, ACME),
+            messages.last(said),
+        ):
+            assert not await talk.apply(stale)
+        assert server.records(ZONE) == before
+        assert await talk.apply(messages.next(seen, now, new, ACME))
+    assert await zone.find(new, ACME)

@@ -94,6 +94,13 @@ def whole_but_unsigned(question: Message) -> bytes:
     return wire
 
 
+def other_end_unsigned(question: Message) -> bytes:
+    answer = dns.message.from_wire(one_end_of_the_zone(question), keyring=False)
+    answer.tsig = None
+    wire: bytes = answer.to_wire()
+    return wire
+
+
 def rubbish(_question: Message) -> bytes:
     return b"HTTP/1.1 400 Bad Request"
 
@@ -134,6 +141,7 @@ async def test_every_refusal_says_whether_to_try_again_and_what_to_do(
         ([coded(CODE.SERVFAIL)], ProviderUnavailable, "SERVFAIL"),
         ([unsigned], ProviderUnavailable, "REFUSED without a signature"),
         ([whole_but_unsigned], ProviderUnavailable, "without a signature"),
+        ([one_end_of_the_zone, other_end_unsigned], ProviderUnavailable, "without a signature"),
         ([one_end_of_the_zone], ProviderUnavailable, "No answer"),
         ([], ProviderUnavailable, "No answer"),
     ],
