@@ -26,6 +26,7 @@ PUBLIC_TABLES = frozenset(
         "operation_events",
         "operation_steps",
         "operations",
+        "rate_counts",
         "subdomain_holds",
         "system_config",
         "tenant_changes",
