@@ -51,7 +51,8 @@ _CARELESS = {
     "checkpoint_flush_after": "0",
     "bgwriter_flush_after": "0",
 }
-_PATIENCE_S = 120
+# After a crash the server first reads its log again and writes thousands of files.
+_PATIENCE_S = 600
 # Waits for the end of its input, that is of the process that holds the other end.
 _MEMORY = Path("/dev/shm")  # noqa: S108  by mkdtemp alone
 _ROOM = 4 * 2**30

@@ -164,8 +164,10 @@ def _pause(seconds: float) -> None:
 
 @contextlib.contextmanager
 def prepared(seed: int) -> Iterator[Ground]:
-    """A durable PostgreSQL: what was committed must outlive its death."""
-    with tempfile.TemporaryDirectory(prefix="chaos-") as made:
+    """A durable PostgreSQL: what was committed must outlive its death. In memory where there is
+    room, for it is the server that dies and not the machine: on a busy disk its recovery takes
+    minutes in which nothing is tried."""
+    with tempfile.TemporaryDirectory(prefix="chaos-", dir=embedded.memory()) as made:
         folder = Path(made)
         folder.chmod(0o755)
         (folder / "zone").mkdir()
