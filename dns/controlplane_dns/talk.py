@@ -162,6 +162,8 @@ class Talk:
             await self._send(question)
         context, is_begun, is_over = None, False, False
         while not is_over:
+            # What is here already is read without a pause, and a large zone would stop all else.
+            await asyncio.sleep(0)
             with _explained(self._address):
                 part = await self._receive(question, context=context)
             context = part.tsig_ctx
