@@ -225,6 +225,15 @@ async def test_a_ttl_out_of_range_is_refused(dns: DnsProvider, ttl: int) -> None
         await dns.ensure(record(ttl=ttl), ACME)
 
 
+async def test_names_as_long_as_a_label_may_be_are_told_apart(dns: DnsProvider) -> None:
+    longest = [record("a" * 62 + letter) for letter in "xy"]
+    await dns.ensure(longest[0], ACME)
+    await dns.ensure(longest[1], GLOBEX)
+    assert [one.record for one in await owned(dns)] == longest
+    await dns.absent(longest[0], ACME)
+    assert await owned(dns) == [OwnedRecord(longest[1], GLOBEX)]
+
+
 async def test_an_unavailable_zone_says_try_again_and_works_afterwards(peer: Peer) -> None:
     reference = await peer.dns.ensure(record(), ACME)
     await peer.cut_off()

@@ -196,15 +196,6 @@ async def test_a_name_above_others_is_free(server: NameServer, zone: Rfc2136) ->
     assert server.answer(f"www.acme.{ZONE}", "A") == ["192.0.2.99"]
 
 
-async def test_the_longest_label_has_an_ownership_record_too(zone: Rfc2136) -> None:
-    longest = [record(letter * 63) for letter in "ab"]
-    await zone.ensure(longest[0], ACME)
-    await zone.ensure(longest[1], GLOBEX)
-    assert [one.record for one in await owned(zone)] == [*longest, record("globex")]
-    await zone.absent(longest[0], ACME)
-    assert [one.record for one in await owned(zone)] == [longest[1], record("globex")]
-
-
 async def test_tenants_may_live_below_a_name_in_the_zone(server: NameServer, zone: Rfc2136) -> None:
     below = provider(server, server.port, domain=f"apps.{ZONE}")
     await below.ensure(record(), ACME)
