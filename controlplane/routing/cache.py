@@ -34,6 +34,25 @@ class SharedCache(Cache, Protocol):
         registry soon enough."""
 
 
+class SyncSharedCache(Protocol):
+    """The same for threads."""
+
+    def get(self, key: str) -> bytes | None:
+        """As Cache.get."""
+
+    def set(self, key: str, value: bytes, *, ttl_s: float) -> None:
+        """As Cache.set."""
+
+    def delete(self, *keys: str) -> None:
+        """As Cache.delete."""
+
+    def delete_prefix(self, prefix: str) -> None:
+        """As Cache.delete_prefix."""
+
+    def announce(self, subdomains: Collection[str]) -> None:
+        """As SharedCache.announce."""
+
+
 class MemoryCache:
     """In this process alone. `followers` are called with what is announced."""
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from controlplane.routing.cache import SharedCache
 from controlplane.routing.connections import Pool
 from controlplane.routing.known import Ages, KnownTenants
-from controlplane.routing.recent import RecentChanges
+from controlplane.routing.recent import RecentChanges, in_contact
 from controlplane.routing.registry import Registry
 from controlplane.routing.second_level import SecondLevel, SharedAges
 from controlplane.routing.shared import SharedAnswer
@@ -46,7 +46,8 @@ class TenantDirectory:
         self._names: dict[UUID, str] = {}
         self._catching_up: asyncio.Task[None] | None = None
         self._recent = RecentChanges(limit=size)
-        self._shared = SecondLevel(shared, ages=shared_ages or SharedAges()) if shared else None
+        self._shared_ages = shared_ages or SharedAges()
+        self._shared = SecondLevel(shared, ages=self._shared_ages) if shared else None
         self._telling: set[asyncio.Task[None]] = set()
 
     async def lookup(self, subdomain: str) -> RoutedTenant | None:
@@ -126,18 +127,11 @@ class TenantDirectory:
         return asking
 
     async def _ask_for_changes(self, since: int | None) -> None:
-        asked_at, before = monotonic(), self._known.horizon
+        asked_at = monotonic()
         changes = await self._registry.changes(since)
-        if since is None or before is None or self._known.outdated(changes, asked_at):
-            self._recent.note(changes, since=None, asked_at=asked_at)
-            self._forget(None)
-            self._known.in_contact(changes, asked_at)
-            return
-        news = self._recent.note(changes, since=since, asked_at=asked_at)
-        latest = changes.since(before)
-        self._forget(latest)
-        self._known.in_contact(changes, asked_at)
-        self._pass_on(latest & news)
+        contact = in_contact(self._known, self._recent, changes, since=since, asked_at=asked_at)
+        self._forget(contact.forget)
+        self._pass_on(contact.news)
 
     def _caught_up(self, done: asyncio.Task[None]) -> None:
         if self._catching_up is done:
@@ -157,7 +151,7 @@ class TenantDirectory:
         told = self._known.latest
         if self._shared is None or told is None:
             return await self._registry.lookup(subdomain)
-        answer = await self._shared.get(subdomain, self._recent)
+        answer = await self._shared.get(subdomain)
         if answer is not None and await self._stands(answer):
             return answer.tenant
         # What was told before the question is surely in its answer.
@@ -167,6 +161,8 @@ class TenantDirectory:
         return tenant
 
     async def _stands(self, answer: SharedAnswer) -> bool:
+        if not self._recent.comparable(answer, ttl_s=self._shared_ages.of(answer)):
+            return False
         if not self._recent.can_judge(answer):
             await self._learn_since(answer)
         return self._recent.can_judge(answer) and self._recent.vouches(answer)

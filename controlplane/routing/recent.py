@@ -5,8 +5,9 @@ been told of, and this process knows from the registry itself what has changed a
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from controlplane.routing.known import Changes
+from controlplane.routing.known import Changes, KnownTenants
 from controlplane.routing.shared import SharedAnswer
 
 
@@ -79,3 +80,34 @@ class RecentChanges:
             and name not in self._doubted
             and self._changed.get(name, -1) < answer.horizon
         )
+
+
+@dataclass(frozen=True)
+class Contact:
+    """What a directory does with an answer: whom to `forget` (None: everybody), and of whom to tell
+    others."""
+
+    forget: frozenset[str] | None
+    news: frozenset[str]
+
+
+def in_contact(
+    known: KnownTenants,
+    recent: RecentChanges,
+    changes: Changes,
+    *,
+    since: int | None,
+    asked_at: float,
+) -> Contact:
+    """Take down what the registry answered to a question from `since`. Whoever calls it forgets
+    before anybody is answered again."""
+    before = known.horizon
+    if since is None or before is None or known.outdated(changes, asked_at):
+        recent.note(changes, since=None, asked_at=asked_at)
+        contact = Contact(None, frozenset())
+    else:
+        latest = changes.since(before)
+        news = recent.note(changes, since=since, asked_at=asked_at)
+        contact = Contact(latest, latest & news)
+    known.in_contact(changes, asked_at)
+    return contact

@@ -1,7 +1,6 @@
 """Redis as what processes share: see `TenantDirectory(shared=…)`. Needs the package `redis`."""
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from time import monotonic
 from typing import Any, Self
@@ -11,19 +10,20 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
 
 from controlplane.routing.cache import CacheUnavailable
-
-_CONNECTIONS = 16
-_BATCH = 500
-# Seconds of silence after which a subscription is asked whether it is still there.
-_SILENCE_S = 10.0
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-# What a pattern of Redis's does not read as itself.
-_SPECIAL = re.compile(r"([\\*?\[\]^-])")
-# The client's parser raises the plain ones at what no Redis says.
-_FAILED = (RedisError, OSError, TimeoutError, ValueError, TypeError, LookupError, AttributeError)
+from controlplane.routing.redis_keys import (
+    BATCH,
+    CONNECTIONS,
+    FAILED,
+    SILENCE_S,
+    NotBytesError,
+    batches,
+    is_anothers,
+    pattern,
+    prefix_of,
+    told,
+)
 
 
 class RedisCache:
@@ -43,15 +43,13 @@ class RedisCache:
         timeout_s: float = 0.1,
         pause_s: float = 3.0,
     ) -> None:
-        if not _NAME.fullmatch(str(installation)):
-            raise ValueError("an installation is named by letters, digits, '_', '.' and '-'")
-        self._prefix = f"controlplane:{installation}:"
+        self._prefix = prefix_of(installation)
         self._channel = f"{self._prefix}changes"
         self._timeout_s = timeout_s
         self._pause_s = pause_s
         self._not_before = float("-inf")
         self._closed = False
-        self._slots = asyncio.Semaphore(_CONNECTIONS)
+        self._slots = asyncio.Semaphore(CONNECTIONS)
         self._client = Redis.from_pool(_pool(url, timeout_s))
 
     async def __aenter__(self) -> Self:
@@ -65,7 +63,7 @@ class RedisCache:
         if self._closed:
             return
         self._closed = True
-        for _ in range(_CONNECTIONS):
+        for _ in range(CONNECTIONS):
             await self._slots.acquire()
         await self._client.aclose()
 
@@ -73,7 +71,7 @@ class RedisCache:
         """As Cache.get."""
         try:
             found = await self._command("GET", self._prefix + key)
-        except _NotBytesError:
+        except NotBytesError:
             return None
         return found if isinstance(found, bytes) else None
 
@@ -87,17 +85,14 @@ class RedisCache:
 
     async def delete_prefix(self, prefix: str) -> None:
         """As Cache.delete_prefix; looks through the whole Redis, a bit at a time."""
-        pattern = _SPECIAL.sub(r"\\\1", self._prefix + prefix) + "*"
-        cursor = None
+        wanted, cursor = pattern(self._prefix + prefix), None
         while cursor != 0:
-            cursor, keys = await self._command(
-                "SCAN", cursor or 0, "MATCH", pattern, "COUNT", _BATCH
-            )
+            cursor, keys = await self._command("SCAN", cursor or 0, "MATCH", wanted, "COUNT", BATCH)
             await self._unlink(keys)
 
     async def announce(self, subdomains: Collection[str]) -> None:
         """As SharedCache.announce."""
-        for some in _batches(list(subdomains)):
+        for some in batches(list(subdomains)):
             await self._command("PUBLISH", self._channel, " ".join(some))
 
     async def heard(self) -> AsyncGenerator[list[str] | None, None]:
@@ -110,12 +105,9 @@ class RedisCache:
             async with self._client.pubsub() as subscription:
                 await subscription.subscribe(self._channel)
                 async for message in _messages(subscription):
-                    match message["type"]:
-                        case "subscribe":
-                            yield None
-                        case "message":
-                            yield message["data"].decode("ascii", "replace").split()
-        except _FAILED as error:
+                    if (said := told(message)) is not None:
+                        yield said[0]
+        except FAILED as error:
             raise CacheUnavailable(f"Redis is not heard: {type(error).__name__}") from error
 
     def _check_open(self) -> None:
@@ -124,7 +116,7 @@ class RedisCache:
             raise CacheUnavailable("Redis was let go of")
 
     async def _unlink(self, keys: Sequence[str | bytes]) -> None:
-        for some in _batches(keys):
+        for some in batches(keys):
             await self._command("UNLINK", *some)
 
     async def _command(self, *command: str | bytes | int) -> Any:
@@ -136,22 +128,18 @@ class RedisCache:
             # closes it, or the next one would read this one's answer.
             async with asyncio.timeout(self._timeout_s), self._slots:
                 return await self._client.execute_command(*command)  # type: ignore[no-untyped-call]  # theirs
-        except _FAILED as error:
-            if isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE"):
-                raise _NotBytesError from error
+        except FAILED as error:
+            if is_anothers(error):
+                raise NotBytesError from error
             self._not_before = monotonic() + self._pause_s
             raise CacheUnavailable(f"Redis does not answer: {type(error).__name__}") from error
-
-
-class _NotBytesError(CacheUnavailable):
-    """Somebody else's key has our name; to be overwritten."""
 
 
 def _pool(url: str, timeout_s: float) -> ConnectionPool:
     return ConnectionPool.from_url(
         url,
         # One more for the subscription.
-        max_connections=_CONNECTIONS + 1,
+        max_connections=CONNECTIONS + 1,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         # It would try again ten times, for seconds.
@@ -163,7 +151,7 @@ def _pool(url: str, timeout_s: float) -> ConnectionPool:
 async def _messages(subscription: PubSub) -> AsyncIterator[dict[str, Any]]:
     asked = False
     while True:
-        message = await subscription.get_message(timeout=_SILENCE_S)
+        message = await subscription.get_message(timeout=SILENCE_S)
         if message is not None:
             asked = False
             yield message
@@ -172,7 +160,3 @@ async def _messages(subscription: PubSub) -> AsyncIterator[dict[str, Any]]:
         else:
             await subscription.ping()
             asked = True
-
-
-def _batches(items: Sequence[Any]) -> list[Sequence[Any]]:
-    return [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]

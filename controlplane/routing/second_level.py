@@ -6,9 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from controlplane.domain.tenants import TenantState
-from controlplane.routing.cache import CacheUnavailable, SharedCache
+from controlplane.routing.cache import CacheUnavailable, SharedCache, SyncSharedCache
 from controlplane.routing.known import Changes
-from controlplane.routing.recent import RecentChanges
 from controlplane.routing.shared import SharedAnswer, packed, unpacked
 from controlplane.routing.tenant import RoutedTenant
 
@@ -23,6 +22,10 @@ class SharedAges:
     ttl_s: float = 900.0
     negative_ttl_s: float = 30.0
 
+    def of(self, answer: SharedAnswer) -> float:
+        """How long this one is believed at most."""
+        return self.negative_ttl_s if answer.tenant is None else self.ttl_s
+
 
 class SecondLevel:
     """One directory's access to the cache. Whatever the cache does, nothing here raises: without
@@ -32,38 +35,77 @@ class SecondLevel:
         self._cache = cache
         self._ages = ages
 
-    async def get(self, subdomain: str, recent: RecentChanges) -> SharedAnswer | None:
-        """An answer that `recent` may judge; not yet judged."""
+    async def get(self, subdomain: str) -> SharedAnswer | None:
+        """What is written down of it; not yet judged."""
         try:
-            payload = await self._cache.get(_key(subdomain))
+            return _read(await self._cache.get(key_of(subdomain)), subdomain)
         except CacheUnavailable:
             return None
-        answer = None if payload is None else unpacked(payload)
-        if answer is None or answer.subdomain != subdomain:
-            return None
-        return answer if recent.comparable(answer, ttl_s=self._ttl_s(answer.tenant)) else None
 
     async def put(self, subdomain: str, tenant: RoutedTenant | None, told: Changes) -> None:
         """Share what the registry has said after it was asked for changes and had `told` these."""
-        if tenant is not None and tenant.state is TenantState.PROVISIONING:
+        if not _is_lasting(tenant):
             return
         answer = SharedAnswer(subdomain, tenant, told.horizon, told.server, told.at)
+        ttl_s = self._ages.of(answer)
         try:
-            await self._cache.set(_key(subdomain), packed(answer), ttl_s=self._ttl_s(tenant))
+            await self._cache.set(key_of(subdomain), packed(answer), ttl_s=ttl_s)
         except CacheUnavailable as error:
             log.debug("not shared: %s", error)
 
     async def tell(self, subdomains: Collection[str]) -> None:
         """That these have changed: nobody who knows believes what is shared of them."""
         try:
-            await self._cache.delete(*map(_key, subdomains))
+            await self._cache.delete(*map(key_of, subdomains))
             await self._cache.announce(subdomains)
         except CacheUnavailable as error:
             log.debug("not told: %s", error)
 
-    def _ttl_s(self, tenant: RoutedTenant | None) -> float:
-        return self._ages.negative_ttl_s if tenant is None else self._ages.ttl_s
+
+class SyncSecondLevel:
+    """The same for threads."""
+
+    def __init__(self, cache: SyncSharedCache, *, ages: SharedAges) -> None:
+        self._cache = cache
+        self._ages = ages
+
+    def get(self, subdomain: str) -> SharedAnswer | None:
+        """As SecondLevel.get."""
+        try:
+            return _read(self._cache.get(key_of(subdomain)), subdomain)
+        except CacheUnavailable:
+            return None
+
+    def put(self, subdomain: str, tenant: RoutedTenant | None, told: Changes) -> None:
+        """As SecondLevel.put."""
+        if not _is_lasting(tenant):
+            return
+        answer = SharedAnswer(subdomain, tenant, told.horizon, told.server, told.at)
+        ttl_s = self._ages.of(answer)
+        try:
+            self._cache.set(key_of(subdomain), packed(answer), ttl_s=ttl_s)
+        except CacheUnavailable as error:
+            log.debug("not shared: %s", error)
+
+    def tell(self, subdomains: Collection[str]) -> None:
+        """As SecondLevel.tell."""
+        try:
+            self._cache.delete(*map(key_of, subdomains))
+            self._cache.announce(subdomains)
+        except CacheUnavailable as error:
+            log.debug("not told: %s", error)
 
 
-def _key(subdomain: str) -> str:
+def key_of(subdomain: str) -> str:
     return f"tenant:{subdomain}"
+
+
+def _read(payload: bytes | None, subdomain: str) -> SharedAnswer | None:
+    answer = None if payload is None else unpacked(payload)
+    # Under another's name it is nobody's.
+    return answer if answer is not None and answer.subdomain == subdomain else None
+
+
+def _is_lasting(tenant: RoutedTenant | None) -> bool:
+    """Whoever waits for a tenant that is being set up is to see it at once."""
+    return tenant is None or tenant.state is not TenantState.PROVISIONING

@@ -7,6 +7,7 @@ import pytest
 
 from controlplane.routing.cache import MemoryCache
 from controlplane.routing.redis_cache import RedisCache
+from controlplane.routing.redis_sync import SyncRedisCache
 
 pytestmark = pytest.mark.anyio
 
@@ -31,9 +32,40 @@ async def _redis(request):
         assert await theirs.get("tenant:acme") == b"theirs"
 
 
+class InThreads:
+    """A cache for threads, asked from tasks."""
+
+    def __init__(self, cache):
+        self._cache = cache
+
+    async def get(self, key):
+        return await asyncio.to_thread(self._cache.get, key)
+
+    async def set(self, key, value, *, ttl_s):
+        await asyncio.to_thread(self._cache.set, key, value, ttl_s=ttl_s)
+
+    async def delete(self, *keys):
+        await asyncio.to_thread(self._cache.delete, *keys)
+
+    async def delete_prefix(self, prefix):
+        await asyncio.to_thread(self._cache.delete_prefix, prefix)
+
+
+@asynccontextmanager
+async def _redis_for_threads(request):
+    """The same Redis, and the same keys."""
+    url = request.getfixturevalue("redis").url
+    with SyncRedisCache(url, installation="ours", timeout_s=30) as ours:
+        ours.delete_prefix("")
+        yield InThreads(ours)
+
+
 PEERS = [
     pytest.param(_memory, id="memory"),
     pytest.param(_redis, id="redis", marks=pytest.mark.requires("redis-server")),
+    pytest.param(
+        _redis_for_threads, id="redis, threads", marks=pytest.mark.requires("redis-server")
+    ),
 ]
 
 
@@ -112,6 +144,7 @@ async def test_memory_keeps_no_more_than_its_size():
 
 
 @pytest.mark.parametrize("name", ["", "a:b", "a b", "*", "é"])
-def test_an_installation_whose_name_could_hold_anothers_keys_is_refused(name):
+@pytest.mark.parametrize("kind", [RedisCache, SyncRedisCache])
+def test_an_installation_whose_name_could_hold_anothers_keys_is_refused(kind, name):
     with pytest.raises(ValueError, match="named by letters"):
-        RedisCache("redis://127.0.0.1", installation=name)
+        kind("redis://127.0.0.1", installation=name)

@@ -4,7 +4,8 @@ import sys
 _PROGRAM = """
 import sys
 import controlplane.routing
-heavy = {"sqlalchemy", "litestar", "alembic", "structlog", "pydantic", "msgspec", "psycopg_pool"}
+heavy = {"sqlalchemy", "litestar", "alembic", "structlog", "pydantic", "msgspec", "psycopg_pool",
+         "redis"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 own = {name for name in sys.modules if name.startswith("controlplane")}
 print(sorted({".".join(name.split(".")[:2]) for name in own}))
