@@ -77,9 +77,9 @@ def _suspended(directory):
 @pytest.mark.anyio
 async def test_threads_read_what_tasks_have_written(pool, threads_pool, redis, world):
     async with RedisCache(redis.url, **PATIENT) as theirs:
-        directory = TenantDirectory(pool, ages=LAZY, shared=theirs)
+        writer = TenantDirectory(pool, ages=LAZY, shared=theirs)
         for name in ("acme", "globex", "nobody"):
-            await directory.lookup(name)
+            await writer.lookup(name)
     with SyncRedisCache(redis.url, **PATIENT) as ours:
         directory = SyncTenantDirectory(threads_pool, ages=LAZY, shared=ours)
         assert directory.lookup("acme") == world.acme
