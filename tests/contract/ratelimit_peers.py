@@ -6,12 +6,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
+from psycopg import sql
 from psycopg_pool import AsyncConnectionPool
 
 from controlplane.ports import RateLimits
 from controlplane.store.ratelimit import PostgresRateLimits
 from controlplane.store.ratelimit_local import LocalRateLimits
 from controlplane.store.ratelimit_redis import RedisRateLimits, open_redis
+from tests.database import Database
 
 Clock = Callable[[], float]
 # A machine that is busy with other tests takes its time.
@@ -40,6 +43,13 @@ async def postgres_peer(url: str) -> AsyncIterator[Peer]:
             PostgresRateLimits(other),
             lambda clock: PostgresRateLimits(one, clock=clock),
         )
+
+
+def wait_for_counts(database: Database, *, seconds: float = PATIENCE_S) -> None:
+    """Have whoever counts there wait so long for others who do."""
+    with psycopg.connect(database.owner_url) as conn:
+        statement = "ALTER FUNCTION public.admit_request SET lock_timeout = {}"
+        conn.execute(sql.SQL(statement).format(sql.Literal(f"{seconds * 1000:.0f}ms")))
 
 
 @asynccontextmanager

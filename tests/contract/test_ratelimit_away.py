@@ -7,7 +7,7 @@ from controlplane.domain.ratelimit import Quota
 from controlplane.errors import ProviderUnavailable
 from controlplane.store.ratelimit import PostgresRateLimits
 from controlplane.store.ratelimit_redis import RedisRateLimits, open_redis
-from tests.contract.ratelimit_peers import PATIENCE_S, pool_of, redis_peer
+from tests.contract.ratelimit_peers import PATIENCE_S, pool_of, redis_peer, wait_for_counts
 from tests.database import Database, Server
 from tests.redis import RedisServer
 from tests.web.test_health import close_database
@@ -72,6 +72,7 @@ async def test_a_database_that_is_away_is_told_of_and_goes_on_counting(
 async def test_whoever_holds_a_count_and_stands_still_makes_nobody_wait_for_long(
     database: Database,
 ) -> None:
+    wait_for_counts(database, seconds=0.05)
     async with pool_of(database.control_url) as pool:
         counts = PostgresRateLimits(pool)
         await counts.hit([ACME])

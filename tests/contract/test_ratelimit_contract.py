@@ -9,7 +9,13 @@ import pytest
 
 from controlplane.domain.ratelimit import Quota, Standing
 from controlplane.store.ratelimit_local import LocalRateLimits
-from tests.contract.ratelimit_peers import Peer, local_peer, postgres_peer, redis_peer
+from tests.contract.ratelimit_peers import (
+    Peer,
+    local_peer,
+    postgres_peer,
+    redis_peer,
+    wait_for_counts,
+)
 from tests.database import Database, Server, fresh_database
 from tests.redis import RedisServer
 
@@ -22,6 +28,7 @@ _numbers = count(1)
 @pytest.fixture(scope="module")
 def counting(server: Server) -> Iterator[Database]:
     with fresh_database(server) as made:
+        wait_for_counts(made)
         yield made
 
 

@@ -23,7 +23,7 @@ from controlplane.settings import Settings
 from controlplane.store.ratelimit import PostgresRateLimits
 from controlplane.store.ratelimit_sheltered import ShelteredRateLimits
 from controlplane.web.app import create_app
-from tests.contract.ratelimit_peers import PATIENCE_S, pool_of, redis_peer
+from tests.contract.ratelimit_peers import PATIENCE_S, pool_of, redis_peer, wait_for_counts
 from tests.database import Database, Server, fresh_database
 from tests.redis import RedisServer
 from tests.web.calls import BASE, TENANTS, new_tenant, open_site, settings_of
@@ -83,6 +83,7 @@ class Replica:
 @pytest.fixture(scope="module")
 async def both(server: Server) -> AsyncIterator[Two]:
     with fresh_database(server) as database:
+        wait_for_counts(database)
         async with open_site(database) as site, site.client() as client, site.working():
             made = [
                 (

@@ -22,7 +22,7 @@ CREATE FUNCTION public.admit_request(
   OUT admitted boolean,
   OUT remaining integer[],
   OUT reset_s double precision[]
-) LANGUAGE plpgsql SET search_path = pg_catalog SET lock_timeout = '250ms' AS $$
+) LANGUAGE plpgsql SET search_path = pg_catalog SET lock_timeout = '1s' AS $$
 DECLARE
   nothing CONSTANT integer[] := array_fill(0, ARRAY[61]);
   quota record;

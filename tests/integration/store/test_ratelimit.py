@@ -8,6 +8,7 @@ from psycopg.errors import InsufficientPrivilege
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from controlplane.store import ratelimit
+from tests.contract.ratelimit_peers import wait_for_counts
 from tests.database import Database
 
 pytestmark = [pytest.mark.database_near, pytest.mark.anyio]
@@ -56,25 +57,23 @@ def test_who_counts_while_his_counter_is_forgotten_begins_anew(counted: Database
 async def test_nobody_counts_on_before_the_one_at_it_has_finished(database: Database) -> None:
     """Two requests of one counter, the second one while the first has not been committed."""
     once = "SELECT admitted FROM public.admit_request(ARRAY['acme'], ARRAY[%s], ARRAY[60])"
-    with (
-        psycopg.connect(database.owner_url, autocommit=True) as owner,
-        psycopg.connect(database.control_url) as first,
-    ):
-        owner.execute("ALTER FUNCTION public.admit_request SET lock_timeout = '60s'")
+    wait_for_counts(database)
+    with psycopg.connect(database.control_url) as first:
         # So that there is a row to wait for.
-        owner.execute(once, [0])
+        first.execute(once, [0])
+        first.commit()
         assert first.execute(once, [1]).fetchone() == (True,)
         async with await psycopg.AsyncConnection.connect(database.control_url) as second:
             asked = asyncio.create_task(second.execute(once, [1]))
-            await asyncio.to_thread(_until_one_waits, database)
+            await asyncio.to_thread(_until_it_waits, database, asked)
             first.commit()
             assert await (await asked).fetchone() == (False,)
 
 
-def _until_one_waits(database: Database) -> None:
+def _until_it_waits(database: Database, asked: asyncio.Task[object]) -> None:
     query = "SELECT FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
     with psycopg.connect(database.superuser_url, autocommit=True) as conn:
-        while not conn.execute(query, [database.name]).fetchall():
+        while not asked.done() and not conn.execute(query, [database.name]).fetchall():
             pass
 
 
