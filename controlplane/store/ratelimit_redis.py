@@ -1,5 +1,6 @@
 """Requests counted in Redis, where replicas share one; needs the extra `redis`."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from redis.asyncio import Redis
@@ -11,6 +12,8 @@ from controlplane.domain.ratelimit import Quota, Standing, Verdict
 from controlplane.errors import ProviderUnavailable
 
 _PREFIX = "controlplane:rate:"
+# So many at once; the client refuses the hundred and first instead of having it wait.
+_CONNECTIONS = 16
 # As controlplane.domain.ratelimit counts. A hash by slice; its newest slice is the last hit's.
 _ADMIT = """
 local now = tonumber(ARGV[1])
@@ -75,13 +78,15 @@ class RedisRateLimits:
     def __init__(self, client: Redis, *, clock: Callable[[], float] | None = None) -> None:
         self._admit = client.register_script(_ADMIT)
         self._clock = clock
+        self._slots = asyncio.Semaphore(_CONNECTIONS)
 
     async def hit(self, quotas: Sequence[Quota]) -> Verdict:
         now = "" if self._clock is None else f"{self._clock():.17g}"
         keys = [f"{_PREFIX}{quota.counter}" for quota in quotas]
         terms = [term for quota in quotas for term in (quota.limit, quota.window_s)]
         try:
-            admitted, *found = await self._admit(keys=keys, args=[now, *terms])
+            async with self._slots:
+                admitted, *found = await self._admit(keys=keys, args=[now, *terms])
         except (RedisError, OSError) as error:
             raise ProviderUnavailable(f"Redis: {type(error).__name__}") from error
         standings = zip(found[::2], found[1::2], strict=True)

@@ -88,6 +88,14 @@ async def test_of_many_at_once_at_all_replicas_the_limits_number_is_admitted(pee
     assert left((await peer.counts.hit([acme, spare])).standings) == [0, 1]
 
 
+async def test_a_flood_is_counted_to_the_last_request(peer: Peer) -> None:
+    """No adapter gives up because many ask at once: a tenant that could bring that about would have
+    each replica count by itself, for everybody."""
+    acme = tenant(150)
+    verdicts = await asyncio.gather(*(peer.counts.hit([acme]) for _ in range(250)))
+    assert sum(verdict.admitted for verdict in verdicts) == 150
+
+
 async def test_windows_of_two_lengths_do_not_know_of_each_other(peer: Peer) -> None:
     minute = tenant(1)
     hour = Quota(minute.key, 1, 3_600)
