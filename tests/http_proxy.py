@@ -7,135 +7,30 @@
 What happens to the bytes of a conversation is tests/proxy.py; one may stand before the other.
 """
 
-import asyncio
-import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from http import HTTPStatus
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import httpx2
 
-_HOP_BY_HOP = {"connection", "content-encoding", "content-length", "transfer-encoding", "host"}
+from tests.http_server import HOP_BY_HOP, Answer, Fault, HttpServer, Request
+
+__all__ = ["Fault", "HttpProxy", "Request"]
 
 
-class Request(NamedTuple):
-    """`target` is path and query."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass
-class Fault:
-    """The answer to the next `times` requests that fit. With `after_effect`, the server gets the
-    request and its own answer is lost. `latency_s` passes before the answer."""
-
-    status: int = 500
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    times: int = 1
-    method: str = ""
-    target: str = ""
-    after_effect: bool = False
-    latency_s: float = 0.0
-
-    def fits(self, request: Request) -> bool:
-        """`method` exactly, `target` as a part of it; where they are empty, any."""
-        return self.method in ("", request.method) and self.target in request.target
-
-
-class HttpProxy:
-    """A context manager; inside it, `faults` may be changed at any time. `requests` are all that
-    came. Reads bodies by their Content-Length."""
+class HttpProxy(HttpServer):
+    """Hands on what no fault answers."""
 
     def __init__(self, upstream: str) -> None:
-        self.url = ""
-        self.faults: list[Fault] = []
-        self.requests: list[Request] = []
+        super().__init__()
         self._upstream = upstream
-        self._held = contextlib.AsyncExitStack()
-        self._talks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         client = httpx2.AsyncClient(base_url=self._upstream, trust_env=False, timeout=60)
         self._client = await self._held.enter_async_context(client)
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self._held.push_async_callback(self._end, server)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        return self
+        return await super().__aenter__()
 
-    async def __aexit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        await self._held.aclose()
-
-    async def _end(self, server: asyncio.Server) -> None:
-        server.close()
-        talks = list(self._talks)
-        for talk in talks:
-            talk.cancel()
-        await asyncio.gather(*talks, return_exceptions=True)
-        await server.wait_closed()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._talks.add(task)
-        try:
-            while request := await _read(reader):
-                self.requests.append(request)
-                writer.write(await self._answer(request))
-                await writer.drain()
-        except (OSError, asyncio.CancelledError):
-            pass  # the client has gone, or the proxy ends
-        finally:
-            self._talks.discard(task)
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-
-    async def _answer(self, request: Request) -> bytes:
-        fault = next((fault for fault in self.faults if fault.fits(request)), None)
-        if fault is None:
-            return await self._forward(request)
-        fault.times -= 1
-        if not fault.times:
-            self.faults.remove(fault)
-        if fault.after_effect:
-            await self._forward(request)
-        await asyncio.sleep(fault.latency_s)
-        return _spelled(fault.status, fault.headers, fault.body)
-
-    async def _forward(self, request: Request) -> bytes:
-        headers = {k: v for k, v in request.headers.items() if k not in _HOP_BY_HOP}
+    async def respond(self, request: Request) -> Answer:
+        headers = {k: v for k, v in request.headers.items() if k not in HOP_BY_HOP}
         answer = await self._client.request(
             request.method, request.target, headers=headers, content=request.body
         )
-        return _spelled(answer.status_code, answer.headers, answer.content)
-
-
-async def _read(reader: asyncio.StreamReader) -> Request | None:
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError:
-        return None
-    first, *rest = head.decode("latin-1").strip().split("\r\n")
-    method, target, _ = first.split(" ")
-    fields = (line.partition(":") for line in rest)
-    headers = {name.lower(): value.strip() for name, _, value in fields}
-    body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Request(method, target, headers, body)
-
-
-def _spelled(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
-    kept = {k: v for k, v in headers.items() if k.lower() not in _HOP_BY_HOP}
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in kept.items()]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+        return Answer(answer.status_code, answer.headers, answer.content)

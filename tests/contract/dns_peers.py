@@ -16,6 +16,7 @@ from controlplane_dns.memory import Fault, MemoryDns
 from controlplane_dns.rfc2136 import Rfc2136
 from controlplane_dns.talk import Address, Key, Server
 from controlplane_dns.zonefile import ZoneFile
+from tests.contract.cloudflare_peer import open_cloudflare
 from tests.name_servers import KEY_NAME, NameServer
 from tests.proxy import Cut, Lose, Proxy
 
@@ -221,10 +222,12 @@ OPEN: dict[str, Opened] = {
     "zonefile": _zonefile,
     "bind": lambda request, _: _behind_proxy(request.getfixturevalue("bind")),
     "knot": lambda request, _: _behind_proxy(request.getfixturevalue("knot")),
+    "cloudflare": lambda _request, _folder: open_cloudflare(),
 }
 _MEMORY = pytest.param("memory")
+_CLOUDFLARE = pytest.param("cloudflare")
 _BIND = pytest.param("bind", marks=pytest.mark.requires("named"))
 _KNOT = pytest.param("knot", marks=pytest.mark.requires("knotd"))
-PEERS = [_MEMORY, pytest.param("zonefile"), _BIND, _KNOT]
-REMOTE_PEERS = [_MEMORY, _BIND, _KNOT]
-THROTTLING_PEERS = [_MEMORY]
+PEERS = [_MEMORY, pytest.param("zonefile"), _BIND, _KNOT, _CLOUDFLARE]
+REMOTE_PEERS = [_MEMORY, _BIND, _KNOT, _CLOUDFLARE]
+THROTTLING_PEERS = [_MEMORY, _CLOUDFLARE]

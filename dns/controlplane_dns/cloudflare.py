@@ -1,0 +1,88 @@
+"""A zone at Cloudflare."""
+
+from collections.abc import AsyncIterator
+from typing import ClassVar
+from uuid import UUID
+
+from controlplane.domain.dns import OwnedRecord, Propagation, Record, RecordType
+from controlplane.domain.naming import Mark, Subdomain
+from controlplane.errors import ProviderUnavailable
+from controlplane_dns.cloudflare_api import URL, Api, Talk
+from controlplane_dns.cloudflare_zone import (
+    Names,
+    comment,
+    comment_start,
+    of_tenant,
+    parse_comment,
+)
+from controlplane_dns.values import canonical
+
+# So often a name is looked at again that has changed between look and change.
+_ROUNDS = 4
+
+
+class Cloudflare:
+    """A record per tenant, whose comment carries the mark: both come with one request, and go.
+
+    Nothing here is conditional, so every change is looked at before and, where the zone itself would
+    let a second one in, after. What was read is changed and removed by its id.
+    """
+
+    per_tenant: ClassVar[bool] = True
+
+    def __init__(
+        self, *, zone_id: str, token: str, domain: str, timeout_s: float, url: str = URL
+    ) -> None:
+        self._api = Api(zone_id=zone_id, token=token, url=url, timeout_s=timeout_s)
+        self._names = Names(domain)
+
+    async def ensure(self, record: Record, mark: Mark) -> str:
+        record = canonical(record)
+        async with self._api.talk() as talk:
+            for _ in range(_ROUNDS):
+                if await self._is_made(talk, record, mark):
+                    return f"{record.name} {comment(mark)}"
+        raise ProviderUnavailable(
+            f"The name '{record.name}' is being changed by somebody else, or Cloudflare does not "
+            "show yet what it holds."
+        )
+
+    async def absent(self, record: Record, mark: Mark) -> None:
+        async with self._api.talk() as talk:
+            for one in of_tenant(await talk.at(self._names.host(record.name)), mark):
+                await talk.delete(one.id)
+
+    async def find(self, record: Record, mark: Mark) -> bool:
+        wanted = canonical(record)
+        async with self._api.talk() as talk:
+            found = await talk.at(self._names.host(record.name))
+        return any(one.fits(wanted) for one in of_tenant(found, mark))
+
+    async def propagation(self, reference: str) -> Propagation:
+        """Cloudflare tells nothing of it: its servers answer what its API accepted in seconds."""
+        name, _, told = reference.partition(" ")
+        if parse_comment(told) is None:
+            return Propagation.FAILED
+        async with self._api.talk() as talk:
+            found = await talk.at(self._names.host(name))
+        is_there = any(one.comment == told for one in found)
+        return Propagation.INSYNC if is_there else Propagation.FAILED
+
+    async def owned(self, installation: UUID) -> AsyncIterator[OwnedRecord]:
+        async with self._api.talk() as talk:
+            async for one in talk.commented(comment_start(installation)):
+                label, mark = self._names.label(one.name), one.mark
+                record = one.record(Subdomain(label)) if label else None
+                # The filter makes no difference between capital and small letters.
+                if record and mark and mark.installation == installation:
+                    yield OwnedRecord(record, mark)
+
+    async def _is_made(self, talk: Talk, record: Record, mark: Mark) -> bool:
+        """One round: False where the name must be looked at again. Raises DnsConflict."""
+        found = await talk.at(self._names.host(record.name))
+        changes = self._names.changes(found, record, mark)
+        if changes is None:
+            return True
+        is_done = await talk.apply(changes)
+        # Cloudflare lets addresses stand beside each other, but nothing beside an alias.
+        return is_done and record.type is RecordType.CNAME
