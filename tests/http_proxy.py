@@ -11,7 +11,7 @@ from typing import Self
 
 import httpx2
 
-from tests.http_server import HOP_BY_HOP, Answer, Fault, HttpServer, Request
+from tests.http_server import HOP_BY_HOP, Fault, HttpServer, Request, spelled
 
 __all__ = ["Fault", "HttpProxy", "Request"]
 
@@ -28,9 +28,12 @@ class HttpProxy(HttpServer):
         self._client = await self._held.enter_async_context(client)
         return await super().__aenter__()
 
-    async def respond(self, request: Request) -> Answer:
+    async def respond(self, request: Request) -> bytes:
+        return await self._forward(request)
+
+    async def _forward(self, request: Request) -> bytes:
         headers = {k: v for k, v in request.headers.items() if k not in HOP_BY_HOP}
         answer = await self._client.request(
             request.method, request.target, headers=headers, content=request.body
         )
-        return Answer(answer.status_code, answer.headers, answer.content)
+        return spelled(answer.status_code, answer.headers, answer.content)

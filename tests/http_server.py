@@ -24,12 +24,6 @@ class Request(NamedTuple):
     body: bytes
 
 
-class Answer(NamedTuple):
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
 @dataclass
 class Fault:
     """The answer to the next `times` requests that fit. With `after_effect`, the server gets the
@@ -66,7 +60,8 @@ class HttpServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def respond(self, request: Request) -> Answer:
+    async def respond(self, request: Request) -> bytes:
+        """The whole answer, as `spelled` makes it."""
         raise NotImplementedError
 
     async def __aenter__(self) -> Self:
@@ -98,7 +93,7 @@ class HttpServer:
         try:
             while request := await _read(reader):
                 self.requests.append(request)
-                writer.write(_spelled(await self._answer(request)))
+                writer.write(await self._answer(request))
                 await writer.drain()
         except (OSError, asyncio.CancelledError):
             pass  # the client has gone, or the server ends
@@ -108,7 +103,7 @@ class HttpServer:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: Request) -> bytes:
         fault = next((fault for fault in self.faults if fault.fits(request)), None)
         if fault is None:
             return await self.respond(request)
@@ -118,7 +113,7 @@ class HttpServer:
         if fault.after_effect:
             await self.respond(request)
         await asyncio.sleep(fault.latency_s)
-        return Answer(fault.status, fault.headers, fault.body)
+        return spelled(fault.status, fault.headers, fault.body)
 
 
 async def _read(reader: asyncio.StreamReader) -> Request | None:
@@ -134,9 +129,8 @@ async def _read(reader: asyncio.StreamReader) -> Request | None:
     return Request(method, target, headers, body)
 
 
-def _spelled(answer: Answer) -> bytes:
-    status, body = answer.status, answer.body
-    kept = {k: v for k, v in answer.headers.items() if k.lower() not in HOP_BY_HOP}
+def spelled(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+    kept = {k: v for k, v in headers.items() if k.lower() not in HOP_BY_HOP}
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in kept.items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body

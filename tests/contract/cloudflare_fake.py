@@ -35,7 +35,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
-from tests.http_server import Answer, HttpServer, Request
+from tests.http_server import HttpServer, Request, spelled
 
 ZONE_ID = "023e105f4ecef8ad9ca31a8372d0c353"
 TOKEN = "a-token-of-forty-characters_nobody-knows"  # noqa: S105  opens nothing but this
@@ -89,7 +89,7 @@ class CloudflareFake(HttpServer):
     def at(self, label: str) -> list[Kept]:
         return [one for one in self.records.values() if one["name"] == f"{label}.{self.zone}"]
 
-    async def respond(self, request: Request) -> Answer:
+    async def respond(self, request: Request) -> bytes:
         try:
             self._admit(request)
             return _told(200, **self._routed(request))
@@ -214,7 +214,7 @@ def _refuse_taken(new: Kept, beside: Iterable[Kept]) -> None:
             raise Refused(81054)
 
 
-def _told(status: int, headers: Mapping[str, str] | None = None, **envelope: Any) -> Answer:
+def _told(status: int, headers: Mapping[str, str] | None = None, **envelope: Any) -> bytes:
     whole = {"success": True, "errors": [], "messages": [], "result": None, **envelope}
     as_json = {"Content-Type": "application/json", **(headers or {})}
-    return Answer(status, as_json, json.dumps(whole).encode())
+    return spelled(status, as_json, json.dumps(whole).encode())
