@@ -5,7 +5,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from prometheus_client import CollectorRegistry
 
-from controlplane.routing import TenantMiddleware, TokenClaim, hear
+from controlplane.routing import Bulkhead, Tenancy, TenantMiddleware, TokenClaim, hear
 from controlplane.routing.violations import Violated
 from controlplane.settings import Settings
 from controlplane.web.asgi import ASGIApp, templated
@@ -19,6 +19,12 @@ from controlplane.web.tenant.principals import Principals, spoken_for
 from controlplane.web.tenant.settings import change_settings, get_settings
 from controlplane.web.tenant.stats import get_stats
 from controlplane.wiring import Parts
+
+# Of the app login's connections, what one tenant may hold: the directory, and with it everybody, needs
+# them too.
+_SHARE = 3
+# In line for them; whoever stands there holds none.
+_PATIENCE_S = 2.0
 
 router = Router(
     path="/api/tenant",
@@ -45,7 +51,7 @@ def tenant_app(parts: Parts, *, registry: CollectorRegistry, violated: Violated)
         exception_handlers=exception_handlers(),
         # What they answer does not rise to the middleware.
         after_exception=[hear],
-        state=State({"parts": parts}),
+        state=State({"parts": parts, "tenancy": shared_tenancy(parts)}),
     )
     routes = answering_options(templated(app))
     limited = RateLimited(
@@ -62,6 +68,12 @@ def tenant_app(parts: Parts, *, registry: CollectorRegistry, violated: Violated)
         also=[TokenClaim(spoken_for(parts.verifier))],
         violated=violated,
     )
+
+
+def shared_tenancy(parts: Parts) -> Tenancy:
+    """Transactions of which no tenant has so many that another one waits for a connection."""
+    limit = max(1, parts.settings.pool_size // _SHARE)
+    return Tenancy(parts.app_pool, bulkhead=Bulkhead(limit, wait_s=_PATIENCE_S))
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -12,7 +12,7 @@ from litestar.handlers import BaseRouteHandler
 
 from controlplane.domain.principals import Principal, TenantRole
 from controlplane.errors import AuthenticationRequired, PermissionDenied
-from controlplane.routing import RoutedTenant
+from controlplane.routing import RoutedTenant, Tenancy
 from controlplane.web.asgi import exchange_of
 from controlplane.web.request import JsonRequest
 from controlplane.web.tenant.principals import PRINCIPAL, REFUSAL
@@ -23,6 +23,12 @@ Guard = Callable[[Connection, BaseRouteHandler], None]
 
 class TenantRequest(JsonRequest[Any]):
     """A request on a tenant's host; who speaks stands in its TenantContext."""
+
+    @property
+    def tenancy(self) -> Tenancy:
+        """Transactions of the tenant, of which it has a share."""
+        tenancy: Tenancy = self.app.state.tenancy
+        return tenancy
 
 
 @dataclass(frozen=True)

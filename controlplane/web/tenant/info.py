@@ -49,7 +49,7 @@ async def tenant_info(
     """The tenant of this host and how it wants to look. With a token of one of its members, also
     what is told to members only."""
     tenant, member = context.tenant, context.principal is not None
-    async with request.parts.tenancy.transaction(tenant) as conn:
+    async with request.tenancy.transaction(tenant) as conn:
         rows = await kept_settings.read(conn, tenant_settings.BRANDING)
     return TenantInfo(
         id=tenant.id,

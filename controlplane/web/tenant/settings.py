@@ -62,7 +62,7 @@ async def get_settings(
     request: TenantRequest, context: NamedDependency[TenantContext]
 ) -> Response[SettingsBody]:
     """Every setting with its value, secrets only by whether they are set."""
-    async with request.parts.tenancy.transaction(context.tenant) as conn:
+    async with request.tenancy.transaction(context.tenant) as conn:
         return _answer(await kept_settings.read(conn))
 
 
@@ -84,7 +84,7 @@ async def change_settings(
     """Give the named settings their values, all or none of them. Whoever may read no secret cannot
     send it again, so settings that are not named stay as they are."""
     parts, author = request.parts, Author(context.member, context.ip, context.request_id)
-    async with parts.tenancy.transaction(context.tenant) as conn:
+    async with request.tenancy.transaction(context.tenant) as conn:
         stored = await kept_settings.read_to_change(conn)
         check_version(if_match, tenant_settings.version(stored))
         changes = tenant_settings.changes(stored, data.values)

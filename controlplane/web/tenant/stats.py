@@ -39,7 +39,7 @@ class TenantStats(Struct):
 )
 async def get_stats(request: TenantRequest, context: NamedDependency[TenantContext]) -> TenantStats:
     """How many users, clients, sessions, sign-ups and documents there are at this moment."""
-    async with request.parts.tenancy.transaction(context.tenant) as conn:
+    async with request.tenancy.transaction(context.tenant) as conn:
         found = await tallies(conn)
     counts = {name: Count(tally.number, tally.estimated) for name, tally in found.items()}
     return TenantStats(**counts)
