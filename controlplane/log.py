@@ -30,7 +30,18 @@ _SECRETS = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), rf"\1 {REDACTED}"),
     (re.compile(_ASSIGNED, re.IGNORECASE | re.VERBOSE), rf"\1{REDACTED}"),
 )
-_CHATTY = ("httpx2", "httpcore2", "httpx", "httpcore", "alembic", "asyncio", "uvicorn")
+_CHATTY = (
+    "boto3",
+    "botocore",
+    "urllib3",
+    "httpx2",
+    "httpcore2",
+    "httpx",
+    "httpcore",
+    "alembic",
+    "asyncio",
+    "uvicorn",
+)
 
 
 def configure(*, level: str = "info", style: str = "json", stream: TextIO | None = None) -> None:

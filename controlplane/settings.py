@@ -7,7 +7,6 @@ file instead: `<NAME>_FILE` names it. All faults are reported at once.
 import ipaddress
 import os
 from collections.abc import Mapping
-from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -25,14 +24,10 @@ from pydantic import (
 from controlplane.dns_settings import DnsSettings
 from controlplane.domain.tenants import Tier
 from controlplane.errors import SettingsInvalid
+from controlplane.mail_settings import MailSettings
 
 _PREFIX = "CONTROLPLANE_"
 _LEVELS = ("debug", "info", "warning", "error")
-
-
-class MailKind(StrEnum):
-    FILE = "file"
-    MEMORY = "memory"
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -40,7 +35,7 @@ Positive = Annotated[float, Field(gt=0)]
 Rate = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
-class Settings(DnsSettings):
+class Settings(DnsSettings, MailSettings):
     """See docs/reference/settings.md, which a test compares with these fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,9 +79,6 @@ class Settings(DnsSettings):
     # Days for which nobody else may claim the subdomain that a tenant had until lately.
     quarantine_days: int = Field(default=30, ge=0, le=36_500)
 
-    mail: MailKind = MailKind.FILE
-    mail_from: str
-    mail_folder: Path | None = None
     setup_token_hours: Positive = 72
 
     operation_deadline_s: Positive = 300

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, assert_never
+from typing import Any
 from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool
@@ -27,7 +27,7 @@ from controlplane.errors import SettingsInvalid
 from controlplane.identity.keys import open_sealing, open_verifier
 from controlplane.identity.sealing import Sealing
 from controlplane.ports import DnsProvider, MailSender, PrincipalVerifier, RateLimits
-from controlplane.providers import needed, open_dns
+from controlplane.providers import open_dns
 from controlplane.provisioning.crew import Crew, Failpoint, nowhere
 from controlplane.provisioning.engine import Engine
 from controlplane.provisioning.hints import listen
@@ -50,7 +50,8 @@ from controlplane.provisioning.steps.standing import Standing
 from controlplane.provisioning.steps.verify import Verify
 from controlplane.provisioning.steps.welcome import Welcome
 from controlplane.routing import Tenancy, TenantDirectory
-from controlplane.settings import MailKind, Settings
+from controlplane.senders import open_sender
+from controlplane.settings import Settings
 from controlplane.store import deliveries
 from controlplane.store.deliveries import Delivery
 from controlplane.store.operations import OPERATIONS_CHANNEL
@@ -139,22 +140,6 @@ async def open_directory(
         finally:
             listening.cancel()
             await asyncio.wait([listening])
-
-
-def open_sender(settings: Settings) -> MailSender:
-    """The mail sender that the settings name."""
-    match settings.mail:
-        case MailKind.FILE:
-            from controlplane_emails.file import FileSender  # noqa: PLC0415  only the chosen one
-
-            folder = needed(settings.mail_folder, "mail_folder", settings.mail)
-            return FileSender(folder, sender=settings.mail_from)
-        case MailKind.MEMORY:
-            from controlplane_emails.memory import MemorySender  # noqa: PLC0415  only the chosen
-
-            return MemorySender()
-        case _:
-            assert_never(settings.mail)
 
 
 @asynccontextmanager

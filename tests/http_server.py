@@ -95,6 +95,8 @@ class HttpServer:
                 self.requests.append(request)
                 writer.write(await self._answer(request))
                 await writer.drain()
+                if request.headers.get("connection", "").lower() == "close":
+                    break
         except (OSError, asyncio.CancelledError):
             pass  # the client has gone, or the server ends
         finally:

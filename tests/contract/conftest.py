@@ -1,10 +1,11 @@
-"""Name servers that the tests of this folder share, started when the first of them asks."""
+"""Servers that the tests of this folder share, started when the first of them asks."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.name_servers import NameServer, running_bind, running_knot
+from tests.ses import SesServer, running_ses
 
 
 @pytest.fixture(scope="session")
@@ -16,4 +17,10 @@ def bind() -> Iterator[NameServer]:
 @pytest.fixture(scope="session")
 def knot() -> Iterator[NameServer]:
     with running_knot() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ses() -> Iterator[SesServer]:
+    with running_ses() as server:
         yield server

@@ -8,10 +8,13 @@ from email.policy import SMTP
 from pathlib import Path
 from typing import Protocol
 
+import pytest
+
 from controlplane.errors import ProviderUnavailable
 from controlplane.ports import MailSender
 from controlplane_emails.file import FileSender
 from controlplane_emails.memory import Fault, MemorySender
+from tests.ses import SesServer, ses_sender
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,7 @@ class Peer(Protocol):
 
 
 class MemoryPeer:
-    def __init__(self, folder: Path) -> None:
-        del folder
+    def __init__(self) -> None:
         self._mailbox = MemorySender()
 
     @property
@@ -87,6 +89,24 @@ class FilePeer:
             self._outbox.with_name("away").rename(self._outbox)
 
 
+class SesPeer:
+    """What SES would have delivered; it gives no mail back, so moto's own list is looked at."""
+
+    def __init__(self, server: SesServer) -> None:
+        self._server = server
+        self._server.wipe()
+        self.sender: MailSender = server.sender
+
+    def received(self) -> list[Received]:
+        return [received(wire) for wire in self._server.sent()]
+
+    def cut_off(self) -> None:
+        self.sender = ses_sender("http://127.0.0.1:9")  # nothing listens on discard's port
+
+    def restore(self) -> None:
+        self.sender = self._server.sender
+
+
 def received(wire: bytes) -> Received:
     """Reads a mail as its receiver's program does."""
     mail = email.message_from_bytes(wire, EmailMessage, policy=SMTP)
@@ -102,7 +122,8 @@ def _body(mail: EmailMessage, kind: str) -> str:
     return content.replace("\r\n", "\n")
 
 
-PEERS: dict[str, Callable[[Path], Peer]] = {
-    "memory": MemoryPeer,
-    "file": FilePeer,
+PEERS: dict[str, Callable[[pytest.FixtureRequest, Path], Peer]] = {
+    "memory": lambda _request, _folder: MemoryPeer(),
+    "file": lambda _request, folder: FilePeer(folder),
+    "ses": lambda request, _folder: SesPeer(request.getfixturevalue("ses")),
 }

@@ -25,7 +25,7 @@ RECEIVED = Received(MESSAGE.message_id, MESSAGE.to, MESSAGE.subject, MESSAGE.tex
 
 @pytest.fixture(params=PEERS)
 def peer(request: pytest.FixtureRequest, tmp_path: Path) -> Peer:
-    return PEERS[request.param](tmp_path)
+    return PEERS[request.param](request, tmp_path)
 
 
 async def test_a_mail_arrives_as_it_was_written(peer: Peer) -> None:

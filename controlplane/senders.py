@@ -1,0 +1,40 @@
+"""Chooses the sender of mail; only the chosen one is imported."""
+
+from typing import assert_never
+
+from controlplane.errors import SettingsInvalid
+from controlplane.mail_settings import MailKind
+from controlplane.ports import MailSender
+from controlplane.providers import needed
+from controlplane.settings import Settings
+
+
+def open_sender(settings: Settings) -> MailSender:
+    """The mail sender that the settings name. Raises SettingsInvalid for what it lacks."""
+    match settings.mail:
+        case MailKind.FILE:
+            from controlplane_emails.file import FileSender  # noqa: PLC0415  only the chosen one
+
+            folder = needed(settings.mail_folder, "mail_folder", settings.mail)
+            return FileSender(folder, sender=settings.mail_from)
+        case MailKind.SES:
+            return _ses(settings)
+        case MailKind.MEMORY:
+            from controlplane_emails.memory import MemorySender  # noqa: PLC0415  only the chosen
+
+            return MemorySender()
+        case _:
+            assert_never(settings.mail)
+
+
+def _ses(settings: Settings) -> MailSender:
+    try:
+        from controlplane_emails.ses import SesSender  # noqa: PLC0415  an extra
+    except ImportError as error:
+        raise SettingsInvalid("CONTROLPLANE_MAIL=ses needs the extra 'ses'.") from error
+    return SesSender(
+        sender=settings.mail_from,
+        timeout_s=settings.worker_call_s,
+        region=settings.mail_ses_region,
+        configuration_set=settings.mail_ses_configuration_set,
+    )
