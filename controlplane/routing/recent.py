@@ -102,7 +102,8 @@ def in_contact(
     """Take down what the registry answered to a question from `since`. Whoever calls it forgets
     before anybody is answered again."""
     before = known.horizon
-    if since is None or before is None or known.outdated(changes, asked_at):
+    # One that took another server's place may count below what an answer of that other one named.
+    if since is None or before is None or since > before or known.outdated(changes, asked_at):
         recent.note(changes, since=None, asked_at=asked_at)
         contact = Contact(None, frozenset())
     else:

@@ -6,8 +6,8 @@ import pytest
 
 from controlplane.domain.tenants import TenantState
 from controlplane.routing import RoutedTenant
-from controlplane.routing.known import Changes
-from controlplane.routing.recent import RecentChanges
+from controlplane.routing.known import Ages, Changes, KnownTenants
+from controlplane.routing.recent import RecentChanges, in_contact
 from controlplane.routing.shared import SharedAnswer
 
 SERVER = "1700000000.25/5"
@@ -128,3 +128,14 @@ def test_another_servers_answer_does_not_stand(recent):
     recent.note(_told(210, server="1800000000.5/5"), since=100, asked_at=3)
     assert not _stands(recent, _answer(150))
     assert _stands(recent, _answer(150, server="1800000000.5/5"))
+
+
+def test_an_answer_to_a_question_from_too_late_tells_of_too_little(recent):
+    """An answer of another server's was read, and this one took its place before the question."""
+    known = KnownTenants(Ages(), size=9)
+    known.in_contact(_told(50), 1)
+    changes = _told(60, {"globex": 170})
+    contact = in_contact(known, recent, changes, since=150, asked_at=2)
+    assert contact.forget is None
+    assert not recent.can_judge(_answer(200))
+    assert known.horizon == 60
