@@ -15,6 +15,7 @@ _LONGEST_NAME = 253  # characters of a host name, without the last dot
 class DnsKind(StrEnum):
     ZONEFILE = "zonefile"
     RFC2136 = "rfc2136"
+    CLOUDFLARE = "cloudflare"
     WILDCARD = "wildcard"
     MEMORY = "memory"
 
@@ -53,6 +54,10 @@ class DnsSettings(BaseModel):
     dns_key_name: str | None = None
     dns_key_secret: SecretStr | None = None
     dns_key_algorithm: KeyAlgorithm = KeyAlgorithm.HMAC_SHA256
+    # The zone's id at its provider.
+    dns_zone_id: str | None = None
+    # What opens the provider's API.
+    dns_token: SecretStr | None = None
 
     @field_validator("base_domain", "dns_zone_name")
     @classmethod

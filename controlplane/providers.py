@@ -9,6 +9,10 @@ from controlplane.settings import Settings, variable
 
 T = TypeVar("T")
 
+_NEEDS_EXTRA = (
+    "The DNS provider '{0}' needs the extra '{0}': pip install 'controlplane[server,{0}]'."
+)
+
 
 def open_dns(settings: Settings) -> DnsProvider:
     """The DNS provider that the settings name. Raises SettingsInvalid for what it lacks."""
@@ -17,6 +21,8 @@ def open_dns(settings: Settings) -> DnsProvider:
             return _zone_file(settings)
         case DnsKind.RFC2136:
             return _rfc2136(settings)
+        case DnsKind.CLOUDFLARE:
+            return _cloudflare(settings)
         case DnsKind.WILDCARD:
             return _wildcard(settings)
         case DnsKind.MEMORY:
@@ -62,6 +68,19 @@ def _rfc2136(settings: Settings) -> DnsProvider:
             Server(parse_address(address), key=None, timeout_s=timeout_s)
             for address in settings.dns_secondaries
         ],
+    )
+
+
+def _cloudflare(settings: Settings) -> DnsProvider:
+    try:
+        from controlplane_dns.cloudflare import Cloudflare  # noqa: PLC0415  only the chosen one
+    except ImportError as error:
+        raise SettingsInvalid(_NEEDS_EXTRA.format(settings.dns)) from error
+    return Cloudflare(
+        zone_id=needed(settings.dns_zone_id, "dns_zone_id", settings.dns),
+        token=needed(settings.dns_token, "dns_token", settings.dns).get_secret_value(),
+        domain=settings.base_domain,
+        timeout_s=settings.worker_call_s,
     )
 
 

@@ -70,12 +70,13 @@ class Cloudflare:
 
     async def owned(self, installation: UUID) -> AsyncIterator[OwnedRecord]:
         async with self._api.talk() as talk:
-            async for one in talk.commented(comment_start(installation)):
-                label, mark = self._names.label(one.name), one.mark
-                record = one.record(Subdomain(label)) if label else None
-                # The filter makes no difference between capital and small letters.
-                if record and mark and mark.installation == installation:
-                    yield OwnedRecord(record, mark)
+            found = await talk.commented(comment_start(installation))
+        for one in found:
+            label, mark = self._names.label(one.name), one.mark
+            record = one.record(Subdomain(label)) if label else None
+            # The filter makes no difference between capital and small letters.
+            if record and mark and mark.installation == installation:
+                yield OwnedRecord(record, mark)
 
     async def _is_made(self, talk: Talk, record: Record, mark: Mark) -> bool:
         """One round: False where the name must be looked at again. Raises DnsConflict."""

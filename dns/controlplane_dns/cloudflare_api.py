@@ -74,20 +74,20 @@ class Talk:
         page = await self._page({"name": {"exact": host}}, 1)
         return [one for one in page.found if one.name == host]
 
-    async def commented(self, start: str) -> AsyncIterator[Found]:
-        """All records whose comment begins so. Raises ProviderUnavailable where they changed
-        while they were listed."""
-        seen: set[str] = set()
-        number, page = 0, Page([], 1, 0)
-        while number < page.pages:
-            number += 1
-            page = await self._page({"comment": {"startswith": start}}, number)
-            for one in page.found:
-                if one.id not in seen:
-                    seen.add(one.id)
-                    yield one
-        if len(seen) != page.total:
+    async def commented(self, start: str) -> list[Found]:
+        """All records whose comment begins so, capital or small. Raises ProviderUnavailable where
+        they changed while they were listed."""
+        wanted = {"comment": {"startswith": start}}
+        first = await self._page(wanted, 1)
+        found = {one.id: one for one in first.found}
+        totals = {first.total}
+        for number in range(2, first.pages + 1):
+            page = await self._page(wanted, number)
+            found |= {one.id: one for one in page.found}
+            totals.add(page.total)
+        if totals != {len(found)}:
             raise ProviderUnavailable("The zone changed while its records were listed.")
+        return list(found.values())
 
     async def apply(self, changes: Changes) -> bool:
         """Whether all was done; False, and nothing was, where the name is not as it was seen."""

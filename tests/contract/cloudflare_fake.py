@@ -29,7 +29,7 @@ No emulator of it exists. What it does, and where that is from (September to Nov
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -40,6 +40,7 @@ from tests.http_server import HttpServer, Request, spelled
 ZONE_ID = "023e105f4ecef8ad9ca31a8372d0c353"
 TOKEN = "a-token-of-forty-characters_nobody-knows"  # noqa: S105  opens nothing but this
 _PATH = re.compile(r"/client/v4/zones/(?P<zone>[^/]+)/dns_records(?:/(?P<id>[^/]+))?")
+_AS_JSON = {"Content-Type": "application/json"}
 _ADDRESSES = {"A": IPv4Address, "AAAA": IPv6Address}
 _TEXTS = {
     81044: "Record does not exist.",
@@ -67,7 +68,8 @@ class Refused(Exception):  # noqa: N818  an answer, not an error
 
 class CloudflareFake(HttpServer):
     """`records` by id, in the order of their making. `budget` is how many more requests it takes
-    before it throttles; `largest_page` and `longest_comment` are its limits."""
+    before it throttles; `largest_page` and `longest_comment` are its limits. `meanwhile` is done just
+    before a request takes effect; `refused` are the codes of all refusals."""
 
     def __init__(self, zone: str) -> None:
         super().__init__()
@@ -76,6 +78,8 @@ class CloudflareFake(HttpServer):
         self.budget = 1200
         self.largest_page = 5_000_000
         self.longest_comment = 100
+        self.refused: list[object] = []
+        self.meanwhile: Callable[[Request], None] | None = None
 
     @property
     def api(self) -> str:
@@ -92,10 +96,13 @@ class CloudflareFake(HttpServer):
     async def respond(self, request: Request) -> bytes:
         try:
             self._admit(request)
-            return _told(200, **self._routed(request))
+            if self.meanwhile:
+                self.meanwhile(request)
+            return spelled(200, _AS_JSON, told(**self._routed(request)))
         except Refused as refused:
-            throttled = {"Retry-After": "30"} if refused.status == 429 else {}
-            return _told(refused.status, throttled, errors=[refused.error], success=False)
+            self.refused.append(refused.error["code"])
+            headers = {**_AS_JSON, "Retry-After": "30"} if refused.status == 429 else _AS_JSON
+            return spelled(refused.status, headers, told(errors=[refused.error], success=False))
 
     def _admit(self, request: Request) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -214,7 +221,7 @@ def _refuse_taken(new: Kept, beside: Iterable[Kept]) -> None:
             raise Refused(81054)
 
 
-def _told(status: int, headers: Mapping[str, str] | None = None, **envelope: Any) -> bytes:
+def told(**envelope: Any) -> bytes:
+    """A body as Cloudflare's are."""
     whole = {"success": True, "errors": [], "messages": [], "result": None, **envelope}
-    as_json = {"Content-Type": "application/json", **(headers or {})}
-    return spelled(status, as_json, json.dumps(whole).encode())
+    return json.dumps(whole).encode()

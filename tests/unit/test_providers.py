@@ -5,6 +5,7 @@ import pytest
 from controlplane.errors import SettingsInvalid
 from controlplane.providers import open_dns
 from controlplane.settings import load
+from controlplane_dns.cloudflare import Cloudflare
 from controlplane_dns.memory import MemoryDns
 from controlplane_dns.rfc2136 import Rfc2136
 from controlplane_dns.wildcard import Wildcard
@@ -21,6 +22,13 @@ CHOICES = {
             "CONTROLPLANE_DNS_SERVER": "ns1.example.com",
             "CONTROLPLANE_DNS_KEY_NAME": "controlplane",
             "CONTROLPLANE_DNS_KEY_SECRET": "c2VjcmV0LW93bA==",
+        },
+    ),
+    "cloudflare": (
+        Cloudflare,
+        {
+            "CONTROLPLANE_DNS_ZONE_ID": "023e105f4ecef8ad9ca31a8372d0c353",
+            "CONTROLPLANE_DNS_TOKEN": "s3cret-owl",
         },
     ),
 }
@@ -42,16 +50,20 @@ def test_what_a_provider_lacks_is_named(kind: str, missing: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("kind", "name", "value"),
     [
-        ("CONTROLPLANE_DNS_SERVER", "ns1:dns"),
-        ("CONTROLPLANE_DNS_SECONDARIES", "ns2.example.com,ns3:dns"),
-        ("CONTROLPLANE_DNS_KEY_NAME", "a..b"),
-        ("CONTROLPLANE_DNS_KEY_SECRET", "s3cret-owl!"),
+        ("rfc2136", "CONTROLPLANE_DNS_SERVER", "ns1:dns"),
+        ("rfc2136", "CONTROLPLANE_DNS_SECONDARIES", "ns2.example.com,ns3:dns"),
+        ("rfc2136", "CONTROLPLANE_DNS_KEY_NAME", "a..b"),
+        ("rfc2136", "CONTROLPLANE_DNS_KEY_SECRET", "s3cret-owl!"),
+        ("cloudflare", "CONTROLPLANE_DNS_ZONE_ID", "example.com"),
+        ("cloudflare", "CONTROLPLANE_DNS_TOKEN", "s3cret-owl\r\nX-Evil: 1"),
     ],
 )
-def test_what_does_not_fit_is_refused_without_telling_a_secret(name: str, value: str) -> None:
-    more = {"CONTROLPLANE_DNS": "rfc2136", **CHOICES["rfc2136"][1], name: value}
+def test_what_does_not_fit_is_refused_without_telling_a_secret(
+    kind: str, name: str, value: str
+) -> None:
+    more = {"CONTROLPLANE_DNS": kind, **CHOICES[kind][1], name: value}
     with pytest.raises(SettingsInvalid) as caught:
         open_dns(load({**WHOLE, **more}))
     assert "s3cret-owl" not in str(caught.value)
