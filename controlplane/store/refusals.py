@@ -26,6 +26,8 @@ class Refusal:
     action: str
     told: dict[str, Any]
     other: UUID | None = None
+    # Whose token did it, where that is not the tenant's own.
+    cause: UUID | None = None
     request_id: str | None = None
     ip: str | None = None
     agent: str | None = None

@@ -22,6 +22,13 @@ class AuditBudget:
         self.window_s = window_s
         self._windows: dict[UUID, _Window] = {}
 
+    def has_room(self, tenant_id: UUID, now: float) -> bool:
+        """Whether `take` would let a row be written."""
+        window = self._windows.get(tenant_id)
+        if window is None or (window.ends <= now and not window.rest):
+            return True
+        return window.rows < self._rows
+
     def take(self, tenant_id: UUID, action: str, now: float) -> bool:
         """Whether a row may be written now; if not, it is counted."""
         window = self._windows.get(tenant_id)

@@ -23,6 +23,9 @@ _WRITE_S = 5.0
 _SHORTEST_REST_S = 0.5
 _LONGEST_REST_S = 30.0
 _BATCH = 50
+# Rows in the logs of others that one tenant's tokens may cause in a minute: at as many hosts as there
+# are, one token would else crowd out all that is told of anybody.
+_CAUSED = 100
 
 
 class AuditQueue:
@@ -44,6 +47,7 @@ class AuditQueue:
     ) -> None:
         self._control = control
         self._budget = budget or AuditBudget()
+        self._caused = AuditBudget(rows=_CAUSED)
         self._size = size
         self._pace_s = pace_s
         self._rows: deque[tuple[Refusal, float]] = deque()
@@ -61,11 +65,22 @@ class AuditQueue:
     def offer(self, refusal: Refusal) -> None:
         """Have the row written, or counted. Neither waits nor raises."""
         now = monotonic()
-        if self._budget.take(refusal.tenant_id, refusal.action, now):
+        if self._may_be_written(refusal, now):
             self._keep(refusal, now)
         else:
             self._counted.labels("summed").inc()
         self._wake()
+
+    def _may_be_written(self, refusal: Refusal, now: float) -> bool:
+        whose, cause = refusal.tenant_id, refusal.cause
+        # Where it would be counted only, it takes nothing of the cause's.
+        if (
+            cause is not None
+            and self._budget.has_room(whose, now)
+            and not self._caused.take(cause, refusal.action, now)
+        ):
+            return False
+        return self._budget.take(whose, refusal.action, now)
 
     async def close(self) -> None:
         """Write what is left and the sums, as far as the database takes it in a few seconds."""
@@ -102,7 +117,7 @@ class AuditQueue:
                 batch = list(islice(self._rows, _BATCH))
                 failures = 0 if await self._write(batch) else failures + 1
                 await _until(self._closing, self._rest_s(len(batch), failures))
-            elif (ends := self._budget.next_end()) is not None:
+            elif (ends := self._next_end()) is not None:
                 await _until(self._woken, ends - monotonic())
             else:
                 return
@@ -113,10 +128,18 @@ class AuditQueue:
         # No further than that is doubled: the numbers would not fit.
         return min(_LONGEST_REST_S, _SHORTEST_REST_S * 2.0 ** min(failures, 10))
 
+    def _next_end(self) -> float | None:
+        ends = (self._budget.next_end(), self._caused.next_end())
+        return min((end for end in ends if end is not None), default=None)
+
     def _sum_up(self, now: float) -> None:
-        for tenant_id, rest in self._budget.ended(now):
-            told = {"window_s": self._budget.window_s, "not_written": rest}
-            self._keep(Refusal(tenant_id, "isolation.more", told), monotonic())
+        for budget, which in (
+            (self._budget, "not_written"),
+            (self._caused, "not_written_of_others"),
+        ):
+            for tenant_id, rest in budget.ended(now):
+                told = {"window_s": budget.window_s, which: rest}
+                self._keep(Refusal(tenant_id, "isolation.more", told), monotonic())
 
     async def _write(self, batch: Sequence[tuple[Refusal, float]]) -> bool:
         """Whether the rows, the first of the queue, are off it."""

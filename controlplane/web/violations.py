@@ -49,6 +49,7 @@ def _refusal(violation: Violation, *, side: str) -> Refusal:
         f"isolation.{violation.kind}",
         {"side": side},
         other=other,
+        cause=claimed if side == "host" else None,
         request_id=violation.request_id,
         ip=violation.asked.client,
         agent=_agent(violation),

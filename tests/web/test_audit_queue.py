@@ -81,6 +81,22 @@ async def test_a_flood_of_one_tenant_is_ten_rows_and_a_sum(site: Site) -> None:
     assert told.counted("dropped") == 0
 
 
+async def test_one_token_at_many_hosts_crowds_out_nobody(site: Site) -> None:
+    acme, globex, *hosts = make_tenants(site.database, 132)
+    told = Queue(site, size=120)
+    for host in hosts:
+        told.offer(host, other=acme, cause=acme)
+        told.offer(acme, other=host)
+    told.offer(globex)
+    await told.queue.close()
+    found = rows(site.database)
+    assert len([row for row in found if row["tenant_id"] in hosts]) == 100
+    assert [row["action"] for row in found if row["tenant_id"] == globex] == ["isolation.denied"]
+    sums = [row["after"] for row in found if row["action"] == "isolation.more"]
+    assert {"window_s": 60.0, "not_written": {"isolation.denied": 120}} in sums
+    assert {"window_s": 60.0, "not_written_of_others": {"isolation.denied": 30}} in sums
+
+
 async def test_a_sum_is_written_when_its_window_ends_although_nothing_more_happens(
     site: Site,
 ) -> None:
