@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from controlplane.embedded_site import ENVIRONMENT
 
 _ATTEMPTS = 5
+# Below those for whoever does not say which he wants (Linux, BSD and IANA).
+_PORTS = range(20_000, 32_000)
 
 
 @dataclass
@@ -72,7 +74,8 @@ class RedisServer:
 
 @contextlib.contextmanager
 def running_redis() -> Iterator[RedisServer]:
-    """Takes a free port of loopback, and another one where somebody was faster."""
+    """Takes a free port of loopback, and another one where somebody was faster: one that no system
+    gives away by itself, or somebody else might have it while the server is stopped for a moment."""
     with tempfile.TemporaryDirectory(prefix="controlplane-redis-") as folder:
         server = _started(folder)
         try:
@@ -95,7 +98,8 @@ def _started(folder: str) -> RedisServer:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
