@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, SecretStr, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _LONGEST_NAME = 253  # characters of a host name, without the last dot
@@ -16,6 +16,7 @@ class DnsKind(StrEnum):
     ZONEFILE = "zonefile"
     RFC2136 = "rfc2136"
     CLOUDFLARE = "cloudflare"
+    ROUTE53 = "route53"
     WILDCARD = "wildcard"
     MEMORY = "memory"
 
@@ -58,6 +59,9 @@ class DnsSettings(BaseModel):
     dns_zone_id: str | None = None
     # What opens the provider's API.
     dns_token: SecretStr | None = None
+    # How many requests all processes together make in any second, of a provider that counts them
+    # (route53). One step asks up to three times.
+    dns_requests_per_s: int = Field(default=5, ge=3, le=1_000)
 
     @field_validator("base_domain", "dns_zone_name")
     @classmethod

@@ -88,3 +88,16 @@ class RateLimits(Protocol):
         been counted then.
         """
         ...
+
+
+class Turns(Protocol):
+    """Who may ask a provider next that takes only so many requests: for all replicas together, and
+    first come, first served."""
+
+    async def take(self, holder: str, *, requests: int) -> float:
+        """0 where the holder may make so many requests now. Else the seconds after which to ask
+        again: his place is kept meanwhile, and some minutes longer.
+
+        Raises ProviderUnavailable where nobody can tell.
+        """
+        ...

@@ -4,7 +4,7 @@ from typing import TypeVar, assert_never
 
 from controlplane.dns_settings import DnsKind
 from controlplane.errors import SettingsInvalid
-from controlplane.ports import DnsProvider
+from controlplane.ports import DnsProvider, Turns
 from controlplane.settings import Settings, variable
 
 T = TypeVar("T")
@@ -14,8 +14,11 @@ _NEEDS_EXTRA = (
 )
 
 
-def open_dns(settings: Settings) -> DnsProvider:
-    """The DNS provider that the settings name. Raises SettingsInvalid for what it lacks."""
+def open_dns(settings: Settings, *, turns: Turns | None = None) -> DnsProvider:
+    """The DNS provider that the settings name. Raises SettingsInvalid for what it lacks.
+
+    `turns` is the queue before a provider that takes only so many requests.
+    """
     match settings.dns:
         case DnsKind.ZONEFILE:
             return _zone_file(settings)
@@ -23,6 +26,8 @@ def open_dns(settings: Settings) -> DnsProvider:
             return _rfc2136(settings)
         case DnsKind.CLOUDFLARE:
             return _cloudflare(settings)
+        case DnsKind.ROUTE53:
+            return _route53(settings, turns)
         case DnsKind.WILDCARD:
             return _wildcard(settings)
         case DnsKind.MEMORY:
@@ -81,6 +86,20 @@ def _cloudflare(settings: Settings) -> DnsProvider:
         token=needed(settings.dns_token, "dns_token", settings.dns).get_secret_value(),
         domain=settings.base_domain,
         timeout_s=settings.worker_call_s,
+    )
+
+
+def _route53(settings: Settings, turns: Turns | None) -> DnsProvider:
+    try:
+        from controlplane_dns.route53 import Route53  # noqa: PLC0415  only the chosen one
+        from controlplane_dns.route53_talk import Talk, connector  # noqa: PLC0415
+    except ImportError as error:
+        raise SettingsInvalid(_NEEDS_EXTRA.format(settings.dns)) from error
+    return Route53(
+        Talk(connector(timeout_s=settings.worker_call_s)),
+        zone_id=needed(settings.dns_zone_id, "dns_zone_id", settings.dns),
+        domain=settings.base_domain,
+        turns=turns,
     )
 
 

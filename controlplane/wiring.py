@@ -21,6 +21,7 @@ from controlplane.connections import (
     open_control,
     open_owner,
 )
+from controlplane.dns_settings import DnsKind
 from controlplane.domain.mail import Message
 from controlplane.domain.tenants import Tenant, TenantState
 from controlplane.errors import SettingsInvalid
@@ -57,6 +58,7 @@ from controlplane.store.deliveries import Delivery
 from controlplane.store.operations import OPERATIONS_CHANNEL
 from controlplane.store.ratelimit import PostgresRateLimits
 from controlplane.store.ratelimit_sheltered import PATIENCE_S, ShelteredRateLimits
+from controlplane.store.turns import PostgresTurns
 from controlplane.store.urls import sqlalchemy_url
 from controlplane.tenancy import lint, template
 from controlplane.tenancy.compile import compiled
@@ -101,6 +103,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(owner.dispose)
         installation = await installation_of(owner)
         pool = await stack.enter_async_context(open_app_pool(settings))
+        counts = await stack.enter_async_context(open_counts(settings))
         yield Parts(
             settings=settings,
             installation=installation,
@@ -110,10 +113,10 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             tenancy=Tenancy(pool),
             directory=await stack.enter_async_context(open_directory(settings, pool, installation)),
             template=template.load(settings.tenant_template),
-            dns=open_dns(settings),
+            dns=await stack.enter_async_context(open_zone(settings, counts)),
             sender=open_sender(settings),
             verifier=open_verifier(settings),
-            counts=await stack.enter_async_context(open_counts(settings)),
+            counts=counts,
             sealing=open_sealing(settings),
         )
 
@@ -140,6 +143,17 @@ async def open_directory(
         finally:
             listening.cancel()
             await asyncio.wait([listening])
+
+
+@asynccontextmanager
+async def open_zone(settings: Settings, counts: RateLimits) -> AsyncIterator[DnsProvider]:
+    """The DNS provider; all processes queue before one that takes only so many requests."""
+    if settings.dns is not DnsKind.ROUTE53:
+        yield open_dns(settings)
+        return
+    name, per_s = f"dns/{settings.dns}", settings.dns_requests_per_s
+    async with counting_pool(settings) as pool:
+        yield open_dns(settings, turns=PostgresTurns(pool, counts, name=name, per_s=per_s))
 
 
 @asynccontextmanager

@@ -82,21 +82,25 @@ def _print(done: Reconciled) -> None:
 
 
 async def _reconcile(*, dry_run: bool) -> Reconciled:
-    from controlplane import providers, settings  # noqa: PLC0415  the help must not wait
+    from controlplane import settings, wiring  # noqa: PLC0415  the help must not wait
     from controlplane.cli import owner  # noqa: PLC0415
     from controlplane.provisioning import reconcile  # noqa: PLC0415
     from controlplane.store import findings, tenants  # noqa: PLC0415
     from controlplane.store.audit import Actor  # noqa: PLC0415
 
     told = settings.load()
-    async with owner.database() as database:
+    async with (
+        owner.database() as database,
+        wiring.open_counts(told) as counts,
+        wiring.open_zone(told, counts) as dns,
+    ):
         async with database.connect() as conn:
             installation = await tenants.installation_id(conn)
             since = await findings.since_when(conn)
         found = await reconcile.look(
             database,
             installation=installation,
-            dns=providers.open_dns(told),
+            dns=dns,
             dns_target=told.dns_target,
         )
         if dry_run:

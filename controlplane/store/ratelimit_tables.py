@@ -6,7 +6,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from controlplane.store.columns import metadata
 
-# Written by `public.admit_request` alone, as controlplane.domain.ratelimit says. Half of each page
+# Written by `public.admit_request` as controlplane.domain.ratelimit says, and by store.turns. Half of each page
 # is left free, so that the next count of a counter stays beside its last one.
 rate_counts = Table(
     "rate_counts",

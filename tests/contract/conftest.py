@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.contract.route53_peer import running_moto
 from tests.name_servers import NameServer, running_bind, running_knot
 from tests.ses import SesServer, running_ses
 
@@ -24,3 +25,9 @@ def knot() -> Iterator[NameServer]:
 def ses() -> Iterator[SesServer]:
     with running_ses() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    with running_moto() as url:
+        yield url

@@ -17,6 +17,7 @@ from controlplane_dns.rfc2136 import Rfc2136
 from controlplane_dns.talk import Address, Key, Server
 from controlplane_dns.zonefile import ZoneFile
 from tests.contract.cloudflare_peer import open_cloudflare
+from tests.contract.route53_peer import route53_peer
 from tests.name_servers import KEY_NAME, NameServer
 from tests.proxy import Cut, Lose, Proxy
 
@@ -223,11 +224,13 @@ OPEN: dict[str, Opened] = {
     "bind": lambda request, _: _behind_proxy(request.getfixturevalue("bind")),
     "knot": lambda request, _: _behind_proxy(request.getfixturevalue("knot")),
     "cloudflare": lambda _request, _folder: open_cloudflare(),
+    "route53": lambda request, _: route53_peer(request.getfixturevalue("moto"), ZONE),
 }
 _MEMORY = pytest.param("memory")
 _CLOUDFLARE = pytest.param("cloudflare")
 _BIND = pytest.param("bind", marks=pytest.mark.requires("named"))
 _KNOT = pytest.param("knot", marks=pytest.mark.requires("knotd"))
-PEERS = [_MEMORY, pytest.param("zonefile"), _BIND, _KNOT, _CLOUDFLARE]
-REMOTE_PEERS = [_MEMORY, _BIND, _KNOT, _CLOUDFLARE]
-THROTTLING_PEERS = [_MEMORY, _CLOUDFLARE]
+_ROUTE53 = pytest.param("route53")
+PEERS = [_MEMORY, pytest.param("zonefile"), _BIND, _KNOT, _CLOUDFLARE, _ROUTE53]
+REMOTE_PEERS = [_MEMORY, _BIND, _KNOT, _CLOUDFLARE, _ROUTE53]
+THROTTLING_PEERS = [_MEMORY, _CLOUDFLARE, _ROUTE53]

@@ -8,6 +8,7 @@ from controlplane.settings import load
 from controlplane_dns.cloudflare import Cloudflare
 from controlplane_dns.memory import MemoryDns
 from controlplane_dns.rfc2136 import Rfc2136
+from controlplane_dns.route53 import Route53
 from controlplane_dns.wildcard import Wildcard
 from controlplane_dns.zonefile import ZoneFile
 from tests.unit.test_settings import WHOLE
@@ -16,6 +17,7 @@ CHOICES = {
     "zonefile": (ZoneFile, {"CONTROLPLANE_DNS_ZONE_FILE": "/var/lib/zone"}),
     "memory": (MemoryDns, {}),
     "wildcard": (Wildcard, {}),
+    "route53": (Route53, {"CONTROLPLANE_DNS_ZONE_ID": "Z2FDTNDATAQYW2"}),
     "rfc2136": (
         Rfc2136,
         {
