@@ -86,7 +86,7 @@ async def test_another_type_takes_the_old_ones_place_in_one_transaction(
 
 async def test_two_records_of_a_tenant_at_its_name_become_one_again(fake: CloudflareFake) -> None:
     zone = provider(fake.api)
-    for value in ("192.0.2.20", "192.0.2.21"):
+    for value in ("192.0.2.10", "192.0.2.20", "192.0.2.21"):
         fake.place(f"acme.{ZONE}", "A", value, comment=comment(ACME))
     await zone.ensure(record(), ACME)
     assert [one["content"] for one in fake.at("acme")] == ["192.0.2.10"]

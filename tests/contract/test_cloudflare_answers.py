@@ -62,7 +62,8 @@ REFUSALS = [
 async def test_every_refusal_says_whether_to_try_again_and_what_to_do(
     fake: CloudflareFake, status: int, body: bytes, kind: type[StepError], text: str
 ) -> None:
-    fake.faults = [Fault(status, body=body, headers={"Content-Type": "application/json"})]
+    headers = {"Content-Type": "application/json", "Location": "/elsewhere"}
+    fake.faults = [Fault(status, body=body, headers=headers)]
     with pytest.raises(kind, match=re.escape(text)) as caught:
         await provider(fake.api).ensure(record(), ACME)
     assert_no_secret(caught.value)
