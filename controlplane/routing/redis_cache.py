@@ -151,6 +151,7 @@ def _pool(url: str, timeout_s: float) -> ConnectionPool:
 async def _messages(subscription: PubSub) -> AsyncIterator[dict[str, Any]]:
     asked = False
     while True:
+        _heed_cancellation()
         message = await subscription.get_message(timeout=SILENCE_S)
         if message is not None:
             asked = False
@@ -160,3 +161,10 @@ async def _messages(subscription: PubSub) -> AsyncIterator[dict[str, Any]]:
         else:
             await subscription.ping()
             asked = True
+
+
+def _heed_cancellation() -> None:
+    """Before Python 3.12, asyncio.wait_for, by which the client sends, swallows one at times."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -259,3 +259,13 @@ async def test_what_was_let_go_of_connects_no_more(share):
             await cache.get("a")
         with pytest.raises(CacheUnavailable):
             await anext(cache.heard())
+
+
+async def test_who_listens_stops_when_he_is_told_however_far_he_has_come(pool, share):
+    async with share() as cache:
+        for number in range(80):
+            listening = asyncio.create_task(listen_redis(cache, TenantDirectory(pool)))
+            await asyncio.sleep(number * 5e-5)
+            listening.cancel()
+            await asyncio.wait([listening], timeout=60)
+            assert listening.cancelled(), number
