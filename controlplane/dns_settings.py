@@ -59,9 +59,9 @@ class DnsSettings(BaseModel):
     dns_zone_id: str | None = None
     # What opens the provider's API.
     dns_token: SecretStr | None = None
-    # How many requests all processes together make in any second, of a provider that counts them
-    # (route53). One step asks up to three times.
-    dns_requests_per_s: int = Field(default=5, ge=3, le=1_000)
+    # How many requests all processes together make in any second, of a provider that counts them;
+    # without it, what that one allows. One step asks up to three times.
+    dns_requests_per_s: int | None = Field(default=None, ge=3, le=1_000)
 
     @field_validator("base_domain", "dns_zone_name")
     @classmethod

@@ -25,7 +25,7 @@ def open_dns(settings: Settings, *, turns: Turns | None = None) -> DnsProvider:
         case DnsKind.RFC2136:
             return _rfc2136(settings)
         case DnsKind.CLOUDFLARE:
-            return _cloudflare(settings)
+            return _cloudflare(settings, turns)
         case DnsKind.ROUTE53:
             return _route53(settings, turns)
         case DnsKind.WILDCARD:
@@ -76,7 +76,7 @@ def _rfc2136(settings: Settings) -> DnsProvider:
     )
 
 
-def _cloudflare(settings: Settings) -> DnsProvider:
+def _cloudflare(settings: Settings, turns: Turns | None) -> DnsProvider:
     try:
         from controlplane_dns.cloudflare import Cloudflare  # noqa: PLC0415  only the chosen one
     except ImportError as error:
@@ -86,6 +86,7 @@ def _cloudflare(settings: Settings) -> DnsProvider:
         token=needed(settings.dns_token, "dns_token", settings.dns).get_secret_value(),
         domain=settings.base_domain,
         timeout_s=settings.worker_call_s,
+        turns=turns,
     )
 
 

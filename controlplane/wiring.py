@@ -67,6 +67,8 @@ from controlplane.tenancy.template import Template
 # A name rests so long in any case: for a few seconds an app server may still lead it to the tenant
 # that has let go of it (controlplane.routing.known.Ages).
 _UNBELIEVED = timedelta(minutes=1)
+# Of a whole account, or of a token: Cloudflare's 1,200 in five minutes.
+_REQUESTS_PER_S = {DnsKind.ROUTE53: 5, DnsKind.CLOUDFLARE: 4}
 _NEEDS_REDIS = "CONTROLPLANE_REDIS_URL needs the extra 'redis'."
 
 
@@ -148,10 +150,11 @@ async def open_directory(
 @asynccontextmanager
 async def open_zone(settings: Settings, counts: RateLimits) -> AsyncIterator[DnsProvider]:
     """The DNS provider; all processes queue before one that takes only so many requests."""
-    if settings.dns is not DnsKind.ROUTE53:
+    allowed = _REQUESTS_PER_S.get(settings.dns)
+    if allowed is None:
         yield open_dns(settings)
         return
-    name, per_s = f"dns/{settings.dns}", settings.dns_requests_per_s
+    name, per_s = f"dns/{settings.dns}", settings.dns_requests_per_s or allowed
     async with counting_pool(settings) as pool:
         yield open_dns(settings, turns=PostgresTurns(pool, counts, name=name, per_s=per_s))
 

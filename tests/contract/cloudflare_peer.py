@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from controlplane.domain.dns import RecordType
+from controlplane.ports import Turns
 from controlplane_dns.cloudflare import Cloudflare
 from tests.contract.cloudflare_fake import TOKEN, ZONE_ID, CloudflareFake
 from tests.http_server import Fault
@@ -20,8 +21,11 @@ def provider(
     token: str = TOKEN,
     domain: str = ZONE,
     timeout_s: float = 30,
+    turns: Turns | None = None,
 ) -> Cloudflare:
-    return Cloudflare(zone_id=zone_id, token=token, domain=domain, timeout_s=timeout_s, url=url)
+    return Cloudflare(
+        zone_id=zone_id, token=token, domain=domain, timeout_s=timeout_s, turns=turns, url=url
+    )
 
 
 class CloudflarePeer:

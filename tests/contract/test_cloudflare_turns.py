@@ -1,0 +1,92 @@
+"""Requests to Cloudflare are made in turn: no more than it allows, whoever else is asking."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from controlplane.domain.dns import Record, RecordType
+from controlplane.domain.naming import Subdomain
+from controlplane.errors import ProviderUnavailable
+from controlplane_dns.cloudflare import Cloudflare
+from tests.contract.cloudflare_fake import CloudflareFake
+from tests.contract.cloudflare_peer import ZONE, provider
+from tests.contract.test_dns_contract import ACME, owned, record
+
+pytestmark = pytest.mark.anyio
+ALIAS = Record(Subdomain("acme"), RecordType.CNAME, "ingress.example.net.")
+
+
+class Counted:
+    """Lets everybody through who does not have to wait, and keeps count."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+        self.taken: list[tuple[str, int]] = []
+
+    async def take(self, holder: str, *, requests: int) -> float:
+        if self.waits:
+            return self.waits.pop(0)
+        self.taken.append((holder, requests))
+        return 0.0
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[CloudflareFake]:
+    async with CloudflareFake(ZONE) as opened:
+        yield opened
+
+
+@pytest.fixture
+def turns() -> Counted:
+    return Counted()
+
+
+@pytest.fixture
+def zone(fake: CloudflareFake, turns: Counted) -> Cloudflare:
+    return provider(fake.api, turns=turns)
+
+
+CALLS: list[Callable[[Cloudflare], Awaitable[object]]] = [
+    lambda zone: zone.ensure(record(), ACME),
+    lambda zone: zone.ensure(ALIAS, ACME),
+    lambda zone: zone.find(record(), ACME),
+    lambda zone: zone.absent(record(), ACME),
+    owned,
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_every_request_has_its_turn(
+    fake: CloudflareFake,
+    turns: Counted,
+    zone: Cloudflare,
+    call: Callable[[Cloudflare], Awaitable[object]],
+) -> None:
+    await call(zone)
+    assert len(fake.requests) <= sum(requests for _, requests in turns.taken) <= 3
+    taken = len(turns.taken)
+    await zone.propagation(await zone.ensure(record(), ACME))
+    assert [requests for _, requests in turns.taken[taken:]] == [3, 1]
+
+
+@pytest.mark.parametrize("call", CALLS[:-1])
+async def test_whoever_must_wait_asks_nothing_and_is_told_how_long(
+    fake: CloudflareFake,
+    turns: Counted,
+    zone: Cloudflare,
+    call: Callable[[Cloudflare], Awaitable[object]],
+) -> None:
+    turns.waits = [12.5]
+    with pytest.raises(ProviderUnavailable, match="waits for its turn") as caught:
+        await call(zone)
+    assert caught.value.retry_after_s == 12.5
+    assert fake.requests == []
+
+
+async def test_a_listing_holds_nobody_up_and_waits(
+    fake: CloudflareFake, turns: Counted, zone: Cloudflare
+) -> None:
+    turns.waits = [0.001, 0.001]
+    assert await owned(zone) == []
+    assert len(fake.requests) == 1
+    assert turns.waits == []
