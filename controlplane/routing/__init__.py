@@ -13,6 +13,7 @@ from controlplane.routing.jobs import (
 from controlplane.routing.known import Ages
 from controlplane.routing.listening import listen, listening
 from controlplane.routing.middleware import TenantMiddleware, refused
+from controlplane.routing.only import OnlyTenant, only_tenant
 from controlplane.routing.pools import PoolFigures, pool_figures
 from controlplane.routing.resolve import Asked, PathPrefix, TokenClaim, TrustedHeader
 from controlplane.routing.safety import check_login
@@ -27,6 +28,7 @@ __all__ = [
     "Ages",
     "Asked",
     "Bulkhead",
+    "OnlyTenant",
     "PathPrefix",
     "PoolFigures",
     "RoutedTenant",
@@ -48,6 +50,7 @@ __all__ = [
     "job_scope_sync",
     "listen",
     "listening",
+    "only_tenant",
     "pool_figures",
     "refused",
     "settled",
