@@ -99,6 +99,9 @@ class SyncTenantDirectory:
 
     def _catch_up(self, now: float) -> None:
         with self._lock:
+            if not self._known.due(now):
+                # Another thread was faster than this one was to get here.
+                return
             running = self._catching_up
             mine = running is None
             if running is None:
