@@ -72,7 +72,7 @@ def test_many_who_ask_at_once_are_one_query(counted, world):
     assert counted.lent == 2 + 1
 
 
-def test_who_comes_late_to_a_question_asks_no_second_one(counted, world):
+def test_who_comes_late_to_a_question_asks_no_second_one(counted):
     """A thread that found it due, and was held up until another one had the answer."""
     directory = SyncTenantDirectory(counted, ages=LAZY)
     found_due_at = monotonic()
