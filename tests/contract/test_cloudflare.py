@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from controlplane.domain.dns import OwnedRecord, Propagation, Record, RecordType
-from controlplane.domain.naming import Mark, Subdomain
+from controlplane.domain.naming import Subdomain
 from controlplane.errors import DnsConflict, ProviderRefused, ProviderUnavailable
 from controlplane_dns.cloudflare_zone import comment, parse_comment
 from tests.contract.cloudflare_fake import CloudflareFake, told
@@ -168,6 +168,22 @@ async def test_an_alias_is_refused_where_an_address_came_between(fake: Cloudflar
     assert [one["type"] for one in fake.at("acme")] == ["A"]
 
 
+async def test_a_new_value_that_somebody_took_meanwhile_is_a_conflict(
+    fake: CloudflareFake,
+) -> None:
+    def overtake(request: Request) -> None:
+        if request.target.endswith("/batch"):
+            fake.place(f"acme.{ZONE}", "A", "192.0.2.11")
+
+    zone = provider(fake.api)
+    await zone.ensure(record(), ACME)
+    fake.meanwhile = overtake
+    with pytest.raises(DnsConflict, match=r"192\.0\.2\.11"):
+        await zone.ensure(record(value="192.0.2.11"), ACME)
+    assert fake.refused == [81058]
+    assert [one["content"] for one in fake.at("acme")] == ["192.0.2.10", "192.0.2.11"]
+
+
 async def test_a_record_that_went_between_look_and_change_is_made_anew(
     fake: CloudflareFake,
 ) -> None:
@@ -272,27 +288,3 @@ async def test_a_reference_of_an_earlier_state_has_failed(fake: CloudflareFake) 
     reference = await zone.ensure(record(), ACME)
     await zone.ensure(record(), ACME_LATER)
     assert await zone.propagation(reference) is Propagation.FAILED
-
-
-@pytest.mark.parametrize("mark", [ACME, ACME_LATER, ACME_ELSEWHERE, GLOBEX])
-def test_a_comment_leads_back_to_its_mark(mark: Mark) -> None:
-    assert parse_comment(comment(mark)) == mark
-    assert len(comment(mark)) == 81
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "the company's web site",
-        str(ACME),
-        comment(ACME)[:-1],
-        f"{comment(ACME)} ",
-        f"{comment(ACME)}\n",
-        comment(ACME).upper(),
-        # The same bytes in another spelling.
-        f"{comment(ACME)[:-1]}R",
-    ],
-)
-def test_what_only_looks_like_a_mark_is_none(text: str) -> None:
-    assert parse_comment(text) is None

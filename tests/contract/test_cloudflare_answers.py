@@ -43,6 +43,7 @@ REFUSALS = [
     (400, refusal(1004, "DNS Validation Error", **CHAIN), ProviderRefused, "invalid. (9007)"),
     (200, refusal(1004, "said with 200"), ProviderRefused, "said with 200"),
     (429, refusal(971, "Please wait"), ProviderUnavailable, "Please wait (971)"),
+    (429, refusal(1234, "Too many"), ProviderUnavailable, "Too many (1234)"),
     (400, refusal(971, "Please wait"), ProviderUnavailable, "Please wait (971)"),
     (500, refusal(10013, "internal"), ProviderUnavailable, "answered 500: internal"),
     (502, b"<html>Bad gateway</html>", ProviderUnavailable, "502 came that is not Cloudflare's"),
@@ -140,6 +141,12 @@ async def test_nothing_comes_from_the_environment(
     for request in fake.requests:
         assert request.headers["authorization"] == f"Bearer {TOKEN}"
         assert "from-elsewhere" not in json.dumps(request.headers)
+
+
+async def test_where_nobody_listens_it_is_tried_again() -> None:
+    with pytest.raises(ProviderUnavailable, match="No answer from Cloudflare") as caught:
+        await provider("http://127.0.0.1:1").ensure(record(), ACME)
+    assert_no_secret(caught.value)
 
 
 async def test_whoever_falls_silent_is_given_up(fake: CloudflareFake) -> None:
