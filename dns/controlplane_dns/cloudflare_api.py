@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import cloudflare
@@ -19,6 +21,12 @@ URL = "https://api.cloudflare.com/client/v4"
 _PAGE_SIZE = 5000
 _TOKEN = re.compile(r"[!-~]+")
 _ZONE_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The usual authorities; to read them takes longer than to make a client."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class Page(NamedTuple):
@@ -39,13 +47,12 @@ class Api:
         self._token = token
         self._url = url
         self._timeout_s = timeout_s
-        self._trust = httpx.create_ssl_context(trust_env=False)
 
     @asynccontextmanager
     async def talk(self) -> AsyncIterator["Talk"]:
         """Connections of its own, so that nothing is left open and any event loop will do."""
         # Settings come from nowhere else, and an answer elsewhere is none.
-        client = httpx.AsyncClient(verify=self._trust, trust_env=False, follow_redirects=False)
+        client = httpx.AsyncClient(verify=_trusted(), trust_env=False, follow_redirects=False)
         async with client:
             sdk = cloudflare.AsyncCloudflare(
                 api_token=self._token,
