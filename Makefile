@@ -52,6 +52,7 @@ check: $(DONE) ## format, lint, types and the direction of imports
 bench: $(DONE) ## measure against floors in the same run
 	@$(BIN)/python bench/provision.py
 	@$(BIN)/python bench/engine.py
+	@$(BIN)/python bench/row_security.py
 
 chaos: $(DONE) ## kill workers and PostgreSQL at random for MINUTES, then look for harm
 	@$(BIN)/python -m tests.engine.chaos --minutes $(MINUTES)
