@@ -128,6 +128,13 @@ class TooManyRequests(ControlPlaneError):
         self.retry_after = retry_after
 
 
+class SignatureInvalid(ControlPlaneError):
+    """The message is not signed by whom it names."""
+
+    code = "signature_invalid"
+    status = 403
+
+
 # -- what is (not) there ---------------------------------------------------------------------
 
 

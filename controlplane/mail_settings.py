@@ -21,3 +21,7 @@ class MailSettings(BaseModel):
     # Without one, the region that boto3 is configured for.
     mail_ses_region: str | None = Field(default=None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
     mail_ses_configuration_set: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    # The topic of Amazon SNS by which SES tells what became of mails.
+    mail_events_topic: str | None = Field(
+        default=None, pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$"
+    )

@@ -1,4 +1,4 @@
-"""Chooses the sender of mail; only the chosen one is imported."""
+"""Chooses the sender of mail, and who tells what became of mails."""
 
 from typing import assert_never
 
@@ -7,6 +7,7 @@ from controlplane.mail_settings import MailKind
 from controlplane.ports import MailSender
 from controlplane.providers import needed
 from controlplane.settings import Settings
+from controlplane_emails.sns_topic import SnsTopic
 
 
 def open_sender(settings: Settings) -> MailSender:
@@ -38,3 +39,13 @@ def _ses(settings: Settings) -> MailSender:
         region=settings.mail_ses_region,
         configuration_set=settings.mail_ses_configuration_set,
     )
+
+
+def open_mail_events(settings: Settings) -> SnsTopic | None:
+    """The topic that tells what became of mails, if the settings name one."""
+    arn = settings.mail_events_topic
+    if arn is None:
+        return None
+    from controlplane_emails.sns_fetch import fetcher  # noqa: PLC0415  slow, and seldom needed
+
+    return SnsTopic(arn, fetch=fetcher())

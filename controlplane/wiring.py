@@ -51,7 +51,7 @@ from controlplane.provisioning.steps.standing import Standing
 from controlplane.provisioning.steps.verify import Verify
 from controlplane.provisioning.steps.welcome import Welcome
 from controlplane.routing import Tenancy, TenantDirectory
-from controlplane.senders import open_sender
+from controlplane.senders import open_mail_events, open_sender
 from controlplane.settings import Settings
 from controlplane.store import deliveries
 from controlplane.store.deliveries import Delivery
@@ -63,6 +63,7 @@ from controlplane.store.urls import sqlalchemy_url
 from controlplane.tenancy import lint, template
 from controlplane.tenancy.compile import compiled
 from controlplane.tenancy.template import Template
+from controlplane_emails.sns_topic import SnsTopic
 
 # A name rests so long in any case: for a few seconds an app server may still lead it to the tenant
 # that has let go of it (controlplane.routing.known.Ages).
@@ -93,6 +94,7 @@ class Parts:
     verifier: PrincipalVerifier
     counts: RateLimits
     sealing: Sealing | None
+    mail_events: SnsTopic | None = None
 
 
 @asynccontextmanager
@@ -120,6 +122,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             verifier=open_verifier(settings),
             counts=counts,
             sealing=open_sealing(settings),
+            mail_events=open_mail_events(settings),
         )
 
 

@@ -29,7 +29,7 @@ from controlplane.ports import MailSender
 from controlplane.provisioning.crew import Failpoint, nowhere
 from controlplane.provisioning.leases import Timing
 from controlplane.provisioning.waiting import first_of
-from controlplane.store import deliveries, tenants
+from controlplane.store import deliveries, mail_events, tenants
 from controlplane.store.deliveries import Delivery
 from controlplane.tenancy.admin import admin_id, mint_setup_token
 
@@ -38,6 +38,11 @@ log = structlog.get_logger()
 # Renders the welcome mail: (delivery, tenant, raw setup token) -> message.
 RenderWelcome = Callable[[Delivery, Tenant, str], Message]
 
+_SUPPRESSED = {
+    "code": "recipient_suppressed",
+    "detail": "Mail to this address came back for good, or was complained of. To try it all the same, "
+    "send the welcome mail again.",
+}
 _UNCERTAIN = {"code": SendUncertain.code, "detail": "The sender ended between intent and result."}
 
 
@@ -80,8 +85,14 @@ class Mailroom:
             await self._settle(delivery, DeliveryState.UNCERTAIN, error=_UNCERTAIN)
         elif delivery.expired:
             await self._settle(delivery, DeliveryState.FAILED, error={"code": "gave_up"})
+        elif await self._suppressed(delivery):
+            await self._settle(delivery, DeliveryState.FAILED, error=_SUPPRESSED)
         else:
             await self._send(delivery)
+
+    async def _suppressed(self, delivery: Delivery) -> bool:
+        async with self.database.connect() as conn:
+            return await mail_events.suppressed(conn, delivery)
 
     async def _send(self, delivery: Delivery) -> None:
         try:
@@ -125,7 +136,7 @@ class Mailroom:
             if tenant.state not in {TenantState.ACTIVE, TenantState.SUSPENDED}:
                 return None
             message = self.render(delivery, tenant, await self._token(conn, tenant))
-            await deliveries.intend(conn, delivery)
+            await deliveries.intend(conn, delivery, message_id=message.message_id)
         return message
 
     async def _token(self, conn: AsyncConnection, tenant: Tenant) -> str:

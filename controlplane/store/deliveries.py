@@ -96,9 +96,18 @@ async def claim(conn: AsyncConnection, *, ttl_s: float) -> Delivery | None:
     return Delivery(**row._mapping) if row else None  # noqa: SLF001  SQLAlchemy's public name
 
 
-async def intend(conn: AsyncConnection, delivery: Delivery) -> None:
+async def intend(
+    conn: AsyncConnection, delivery: Delivery, *, message_id: str | None = None
+) -> None:
     """Write the intent to send, before anything is sent. Raises LeaseLost."""
-    await _write(conn, delivery, state=DeliveryState.SENDING, attempt=delivery.attempt + 1)
+    known = None if message_id is None else message_id.strip("<>")
+    await _write(
+        conn,
+        delivery,
+        state=DeliveryState.SENDING,
+        attempt=delivery.attempt + 1,
+        message_id=known,
+    )
 
 
 async def settle(
@@ -160,6 +169,7 @@ async def of_tenant(conn: AsyncConnection, tenant_id: UUID) -> list[dict[str, An
             c.last_error,
             c.created_at,
             c.sent_at,
+            c.delivered_at,
         )
         .where(c.tenant_id == tenant_id)
         .order_by(c.created_at.desc(), c.id)

@@ -251,6 +251,7 @@ email_deliveries = Table(
     Column("context", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("state", Text, nullable=False, server_default=DeliveryState.QUEUED),
     Column("provider_id", Text),
+    Column("message_id", Text),
     Column("attempt", Integer, nullable=False, server_default=text("0")),
     Column("last_error", JSONB),
     Column(
@@ -261,13 +262,19 @@ email_deliveries = Table(
     Column("epoch", BigInteger, nullable=False, server_default=text("0")),
     now("created_at"),
     now("sent_at", nullable=True),
+    Column("delivered_at", DateTime(timezone=True)),
     one_of("state", DeliveryState),
-    CheckConstraint("(sent_at IS NOT NULL) = (state IN ('sent', 'bounced'))", name="sent"),
+    CheckConstraint(
+        "(sent_at IS NOT NULL) = (state IN ('sent', 'bounced', 'complained'))", name="sent"
+    ),
     UniqueConstraint("operation_id", "template"),
     Index(None, "tenant_id"),
     Index(
         "ix_email_deliveries_due", "run_at", postgresql_where=text("state IN ('queued', 'sending')")
     ),
+    Index(None, "provider_id", postgresql_where=text("provider_id IS NOT NULL")),
+    Index(None, "message_id", postgresql_where=text("message_id IS NOT NULL")),
+    Index(None, "recipient", postgresql_where=text("sent_at IS NOT NULL")),
 )
 
 audit_log = Table(

@@ -13,7 +13,16 @@ from prometheus_client import CollectorRegistry
 from controlplane import __version__
 from controlplane.connections import control_figures
 from controlplane.routing import listening, pool_figures
-from controlplane.web.api import edge, findings, holds, lifecycle, operations, system, tenants
+from controlplane.web.api import (
+    edge,
+    findings,
+    holds,
+    lifecycle,
+    mail_events,
+    operations,
+    system,
+    tenants,
+)
 from controlplane.web.api.parameters import sound_parameters
 from controlplane.web.asgi import ASGIApp, templated
 from controlplane.web.audit_queue import AuditQueue
@@ -55,6 +64,7 @@ def openapi_json() -> bytes:
     handlers: list[ControllerRouterHandler] = [
         admin_router,
         edge.resolve,
+        mail_events.receive,
         *system.handlers,
         tenant_router,
     ]
@@ -112,7 +122,7 @@ def _admin_app(parts: Parts, audit: AuditQueue) -> ASGIApp:
             await audit.close()
 
     app = Litestar(
-        [admin_router, edge.resolve, *system.handlers, openapi],
+        [admin_router, edge.resolve, mail_events.receive, *system.handlers, openapi],
         request_class=ApiRequest,
         # Ours counts outside, and sees every route.
         request_max_body_size=None,

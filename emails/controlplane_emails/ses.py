@@ -5,7 +5,6 @@ tells later of a mail (controlplane_emails.ses_events) says which one it was.
 """
 
 import asyncio
-import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,15 +22,12 @@ from controlplane.domain.mail import Message
 from controlplane.errors import SendUncertain
 from controlplane_emails.mime import compose, parse_sender
 from controlplane_emails.ses_answers import answered, unanswered, unprepared
-
-TAG = "controlplane-mail"
+from controlplane_emails.ses_tag import TAG, tag_of
 
 # One worker sends one mail at a time; this is for whoever calls otherwise.
 _AT_ONCE = 4
 # SES advises against bytes that are not ASCII in what it is handed.
 _WIRE = SMTP.clone(cte_type="7bit")
-_UNFIT_FOR_A_TAG = re.compile(r"[^A-Za-z0-9_.@-]")
-_LONGEST_TAG = 256
 
 
 class SesSender:
@@ -94,11 +90,6 @@ class SesSender:
         except (BotoCoreError, ClientError) as error:
             raise unprepared(error) from None
         return client
-
-
-def tag_of(message_id: str) -> str:
-    """The Message-ID as SES takes it for a tag's value."""
-    return _UNFIT_FOR_A_TAG.sub("_", message_id.strip("<>"))[:_LONGEST_TAG]
 
 
 def _client(

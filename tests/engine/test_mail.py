@@ -2,14 +2,17 @@
 
 import hashlib
 import re
+from datetime import UTC, datetime
 
 import pytest
 
-from controlplane.domain.mail import DeliveryState, Message
+from controlplane.domain.mail import DeliveryState, Fate, MailEvent, Message
 from controlplane.errors import ProviderRefused, ProviderUnavailable, SendUncertain
+from controlplane.provisioning import lifecycle
+from controlplane.store import mail_events
 from controlplane.tenancy.scope import tenant_scope
 from controlplane_emails.memory import Fault
-from tests.engine.lab import environment, open_lab
+from tests.engine.lab import ACTOR, environment, open_lab
 from tests.engine.world import assert_world
 
 pytestmark = [pytest.mark.anyio]
@@ -159,3 +162,54 @@ async def test_a_sender_killed_between_intent_and_result_leaves_an_uncertain_mai
         assert (await mail_of(lab, tenant_id)).state == "uncertain"
         assert len(list((tmp_path / "outbox").glob("*.eml"))) == files
         await assert_world(lab)
+
+
+async def told(lab, fate, message, *, for_good=False):
+    event = MailEvent(
+        fate, "ses-1", message.message_id.strip("<>"), datetime.now(UTC), "General", for_good
+    )
+    async with lab.parts.control.begin() as conn:
+        assert await mail_events.enter(conn, event) is not None
+
+
+@pytest.mark.parametrize(
+    ("fate", "for_good", "sent"),
+    [
+        (Fate.BOUNCED, True, 0),
+        (Fate.COMPLAINED, False, 0),
+        (Fate.BOUNCED, False, 1),
+    ],
+)
+async def test_an_address_that_is_no_good_gets_no_mail_unless_somebody_asks_for_it(
+    lab, fate, for_good, sent
+):
+    await lab.active("acme")
+    await told(lab, fate, lab.sender.sent[-1], for_good=for_good)
+    before = len(lab.sender.sent)
+    other = (await lab.settle(await lab.create("initech", admin_email="ada@acme.test"))).tenant_id
+
+    assert await lab.mailroom().deliver_one()
+    assert len(lab.sender.sent) == before + sent
+    mail = await mail_of(lab, other)
+    if not sent:
+        assert (mail.state, mail.last_error["code"]) == ("failed", "recipient_suppressed")
+        async with lab.parts.control.begin() as conn:
+            asked = await lifecycle.resend_welcome(conn, other, actor=ACTOR, deadline_s=300)
+        await lab.settle(asked)
+        assert await lab.mailroom().deliver_one()
+        assert len(lab.sender.sent) == before + 1
+    await assert_world(lab)
+
+
+async def test_what_the_provider_tells_before_the_sender_does_stays(lab):
+    tenant_id = await accepted(lab)
+
+    async def visit(place):
+        if place == "mail:after-send":
+            await told(lab, Fate.BOUNCED, lab.sender.sent[-1], for_good=True)
+
+    assert await lab.mailroom(failpoint=visit).deliver_one()
+    assert not await lab.mailroom().deliver_one()
+    assert (await mail_of(lab, tenant_id)).state == "bounced"
+    world = await assert_world(lab)
+    assert world.tenants[tenant_id].conditions["WelcomeSent"]["reason"] == "bounced"

@@ -96,6 +96,7 @@ class MailBody(Struct):
     error: dict[str, Any] | None
     created_at: datetime
     sent_at: datetime | None
+    delivered_at: datetime | None
 
 
 class TenantDetailBody(TenantBody):
