@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 async def first(conn: AsyncConnection, statement: str, values: Mapping[str, Any]) -> Any:
     """The first row as a tuple, or None; in the transaction that `conn` has begun.
 
-    Raises DBAPIError as the connection itself would, and like it gives up one that is broken.
+    Raises DBAPIError as the connection itself would, and like it gives up one that is broken and
+    those in the pool that are as old.
     """
     sync = conn.sync_connection
     if sync is None or not sync.in_transaction():
@@ -26,6 +27,8 @@ async def first(conn: AsyncConnection, statement: str, values: Mapping[str, Any]
     except psycopg.Error as error:
         broken = session.closed or session.broken
         if broken:
+            # And with it all that are as old: whoever ended one has mostly ended them all.
+            sync.engine.pool._invalidate(sync.connection, error, _checkin=False)  # noqa: SLF001  as the connection itself does
             await conn.invalidate(error)
         raise DBAPIError.instance(
             statement,

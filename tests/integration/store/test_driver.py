@@ -1,5 +1,8 @@
 """What goes past SQLAlchemy ends as if it had not."""
 
+import asyncio
+
+import psycopg
 import pytest
 from psycopg.errors import UndefinedColumn
 from sqlalchemy import event, text
@@ -75,6 +78,38 @@ async def test_a_session_that_was_ended_is_given_up_and_the_next_transaction_has
         assert raised.value.connection_invalidated
         async with conn.begin():
             assert await driver.first(conn, "SELECT pg_backend_pid()", {}) != (pid,)
+
+
+def _end_all_sessions(database):
+    """As a restart of the server does."""
+    with psycopg.connect(database.superuser_url, autocommit=True) as conn:
+        conn.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+async def _by_sqlalchemy(engine):
+    async with engine.begin() as conn:
+        await conn.execute(text("SELECT 1"))
+
+
+async def _past_it(engine):
+    async with engine.begin() as conn:
+        await driver.first(conn, "SELECT 1", {})
+
+
+@pytest.mark.parametrize("ask", [_by_sqlalchemy, _past_it])
+async def test_the_other_sessions_of_a_server_that_was_restarted_are_not_lent_again(database, ask):
+    engine = create_async_engine(sqlalchemy_url(database.owner_url), pool_size=2)
+    async with engine.connect() as first, engine.connect() as second:
+        for conn in (first, second):
+            await conn.execute(text("SELECT 1"))
+    _end_all_sessions(database)
+    with pytest.raises(OperationalError):
+        await ask(engine)
+    await asyncio.gather(*(ask(engine) for _ in range(2)))
+    await engine.dispose()
 
 
 async def test_values_are_not_told_in_an_error(engine):
