@@ -34,6 +34,7 @@ _CHATTY = (
     "boto3",
     "botocore",
     "urllib3",
+    "cloudflare",
     "httpx2",
     "httpcore2",
     "httpx",

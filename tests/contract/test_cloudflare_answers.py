@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import re
 import traceback
 from collections.abc import AsyncIterator
@@ -141,6 +142,17 @@ async def test_nothing_comes_from_the_environment(
     for request in fake.requests:
         assert request.headers["authorization"] == f"Bearer {TOKEN}"
         assert "from-elsewhere" not in json.dumps(request.headers)
+
+
+async def test_no_log_line_of_the_sdk_or_below_holds_the_token(
+    fake: CloudflareFake, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("cloudflare", "httpx", "httpcore"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    await provider(fake.api).ensure(record(), ACME)
+    assert "dns_records" in caplog.text
+    assert TOKEN not in caplog.text
 
 
 async def test_where_nobody_listens_it_is_tried_again() -> None:
