@@ -330,6 +330,14 @@ class ProviderUnavailable(Transient):
     code = "provider_unavailable"
 
 
+class ProviderBusy(ProviderUnavailable):
+    """A provider takes only so many requests; each who asks has his turn."""
+
+    def __init__(self, message: str, *, wait_s: float) -> None:
+        super().__init__(message, retry_after=wait_s)
+        self.wait_s = wait_s
+
+
 class SendUncertain(StepError):
     """Nobody can tell whether the mail was accepted."""
 

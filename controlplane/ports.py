@@ -17,7 +17,7 @@ class DnsProvider(Protocol):
 
     Every method may be called twice, by several processes at once, and may have taken effect
     although it raised. All raise ProviderUnavailable (try again; with `retry_after_s` where the
-    provider said so) or ProviderRefused (for good). None touches what lacks the mark's
+    provider said so; ProviderBusy where it was not even asked, until this one's turn) or ProviderRefused (for good). None touches what lacks the mark's
     installation and tenant.
     """
 

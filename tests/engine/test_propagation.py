@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from controlplane.domain.dns import Propagation
+from controlplane.errors import ProviderBusy
 from controlplane.provisioning.steps.dns import propagation_wait_s
 from tests.engine.faults import Wrapped
 
@@ -57,6 +58,46 @@ async def test_a_change_that_was_lost_shows_and_is_made_again(empty_lab):
     assert (told["holds"], told["reason"], zone.records) == (False, "failed", {})
     assert (await lab.settle(operation)).state == "succeeded"
     assert list(zone.records) == ["acme"]
+
+
+class Crowded(Wrapped):
+    """A zone that everybody has to queue for, once with each request."""
+
+    busy: tuple[str, ...] = ()
+
+    async def ensure(self, record, mark):
+        self._turn("ensure")
+        return await self.step.ensure(record, mark)
+
+    async def propagation(self, reference):
+        self._turn("propagation")
+        return await self.step.propagation(reference)
+
+    async def absent(self, record, mark):
+        self._turn("absent")
+        await self.step.absent(record, mark)
+
+    def _turn(self, request):
+        if request not in self.busy:
+            self.busy = (*self.busy, request)
+            raise ProviderBusy("not yet", wait_s=60)
+
+
+async def test_who_queues_for_a_provider_waits_and_has_not_failed(empty_lab):
+    lab = empty_lab
+    lab.steps["dns"] = replace(lab.steps["dns"], provider=Crowded(lab.dns))
+    operation = await lab.create("acme")
+    for _ in range(2):
+        await lab.drive_once()
+        told = await dns_ready(lab, operation)
+        assert (told["holds"], told["reason"]) == (False, "queued")
+        await lab.expire()
+    assert (await lab.settle(operation)).state == "succeeded"
+    assert [method for method, _ in lab.dns.calls].count("ensure") == 1
+    assert (await lab.settle(await lab.delete(operation.tenant_id))).state == "succeeded"
+    assert lab.dns.records == {}
+    failed = await lab.sql("SELECT 1 FROM public.operation_events WHERE type = 'step_failed'")
+    assert failed == []
 
 
 def test_the_questions_about_a_change_become_rarer_and_do_not_end():

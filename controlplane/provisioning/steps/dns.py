@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from controlplane.domain.dns import Propagation, Record, record_for
+from controlplane.errors import ProviderBusy
 from controlplane.ports import DnsProvider
 from controlplane.provisioning.step import Later, Output, Target
 
@@ -29,9 +30,8 @@ class Dns:
     async def ensure(self, target: Target) -> Output | Later:
         return await spread(self.provider, self._record(target), target)
 
-    async def absent(self, target: Target) -> Output:
-        await self.provider.absent(self._record(target), target.mark)
-        return {"pending": None}
+    async def absent(self, target: Target) -> Output | Later:
+        return await gone(self.provider, self._record(target), target)
 
     async def observe(self, target: Target) -> bool:
         return await self.provider.find(self._record(target), target.mark)
@@ -44,14 +44,26 @@ async def spread(provider: DnsProvider, record: Record, target: Target) -> Outpu
     """Make the record, or ask how far the change of an earlier call has come."""
     told = target.output or {}
     reference, asked = told.get("pending"), told.get("asked", 0)
-    if reference is None:
-        reference = await provider.ensure(record, target.mark)
-    found = await provider.propagation(reference)
+    try:
+        if reference is None:
+            reference = await provider.ensure(record, target.mark)
+        found = await provider.propagation(reference)
+    except ProviderBusy as busy:
+        return Later(busy.wait_s, {"pending": reference, "asked": asked}, "queued")
     if found is Propagation.INSYNC:
         return {"pending": None}
     # One that was lost is made again.
     pending = reference if found is Propagation.PENDING else None
     return Later(propagation_wait_s(asked), {"pending": pending, "asked": asked + 1}, str(found))
+
+
+async def gone(provider: DnsProvider, record: Record, target: Target) -> Output | Later:
+    """Take the record away."""
+    try:
+        await provider.absent(record, target.mark)
+    except ProviderBusy as busy:
+        return Later(busy.wait_s, target.output)
+    return {"pending": None}
 
 
 def propagation_wait_s(asked: int) -> float:

@@ -16,6 +16,7 @@ from controlplane.errors import Permanent
 from controlplane.ports import DnsProvider
 from controlplane.provisioning import journal
 from controlplane.provisioning.step import Later, OneWay, Output, Target
+from controlplane.provisioning.steps.dns import gone
 from controlplane.provisioning.steps.schema import PAUSE_S
 from controlplane.store import tenants
 from controlplane.tenancy.drop import drop
@@ -54,10 +55,11 @@ class OrphanRecord:
     async def ensure(self, _target: Target) -> Output:
         raise AssertionError("BUG: nobody makes an orphan")
 
-    async def absent(self, target: Target) -> Output:
-        if name := target.params["record"]:
-            await self.provider.absent(record_for(Subdomain(name), self.target), target.mark)
-        return None
+    async def absent(self, target: Target) -> Output | Later:
+        name = target.params["record"]
+        if not name:
+            return None
+        return await gone(self.provider, record_for(Subdomain(name), self.target), target)
 
     async def observe(self, target: Target) -> bool:
         name = target.params["record"]

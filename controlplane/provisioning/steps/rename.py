@@ -15,7 +15,7 @@ from controlplane.domain.naming import Subdomain
 from controlplane.domain.tenants import HoldReason
 from controlplane.ports import DnsProvider
 from controlplane.provisioning.step import Later, OneWay, Output, Target
-from controlplane.provisioning.steps.dns import spread
+from controlplane.provisioning.steps.dns import gone, spread
 from controlplane.store import holds, tenants
 
 
@@ -37,9 +37,8 @@ class NamedRecord:
     async def ensure(self, target: Target) -> Output | Later:
         return await spread(self.provider, self._record(target), target)
 
-    async def absent(self, target: Target) -> Output:
-        await self.provider.absent(self._record(target), target.mark)
-        return {"pending": None}
+    async def absent(self, target: Target) -> Output | Later:
+        return await gone(self.provider, self._record(target), target)
 
     async def observe(self, target: Target) -> bool:
         return await self.provider.find(self._record(target), target.mark)

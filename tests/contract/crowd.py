@@ -1,0 +1,109 @@
+"""Many tenants who want their records of a throttling Route 53 at once, at a time of their own.
+
+Workers, as far as it matters here: whoever is due is let at the provider of one of two replicas; a
+refusal and a wait are dated as the engine dates them, its randomness included.
+"""
+
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from random import Random
+from typing import Any, cast
+from uuid import UUID
+
+from controlplane.domain.dns import Record, RecordType
+from controlplane.domain.moves import wait_s
+from controlplane.domain.naming import Mark, Subdomain
+from controlplane.domain.tenants import Tenant
+from controlplane.errors import ProviderUnavailable
+from controlplane.provisioning.step import Later, Target
+from controlplane.provisioning.steps.dns import spread
+from controlplane_dns.route53 import Route53
+from tests.contract.route53_peer import Front
+from tests.http_proxy import Request
+
+_INSTALLATION = UUID(int=0xA)
+_LIMIT = 5
+
+
+class ThrottlingFront(Front):
+    """Takes five requests in any second. `now` is set by the crowd."""
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(upstream)
+        self.now = 1_000_000.0
+        self.times: list[float] = []
+        self.throttled = 0
+
+    def admits(self, request: Request) -> bool:
+        self.times.append(self.now)
+        if sum(at > self.now - 1 for at in self.times) <= _LIMIT:
+            return super().admits(request)
+        self.times.pop()
+        self.throttled += 1
+        return False
+
+    def most_in_a_second(self) -> int:
+        return max(sum(at - 1 < other <= at for other in self.times) for at in self.times)
+
+
+@dataclass(order=True)
+class Comer:
+    """A tenant's operation."""
+
+    due: float
+    number: int
+    attempt: int = field(default=0, compare=False)
+    output: Any = field(default=None, compare=False)
+
+    @property
+    def mark(self) -> Mark:
+        return Mark(_INSTALLATION, UUID(int=self.number + 1), UUID(int=self.number + 1))
+
+    @property
+    def record(self) -> Record:
+        name = Subdomain(f"tenant-{self.number:03}")
+        return Record(name, RecordType.CNAME, "ingress.example.net.")
+
+
+@dataclass(frozen=True)
+class Done:
+    """`tries` is how often a worker had to look after it."""
+
+    number: int
+    after_s: float
+    tries: int
+
+
+async def served(
+    front: ThrottlingFront, replicas: list[Route53], *, tenants: int, seed: int
+) -> list[Done]:
+    """Who was served when, in that order. Raises whatever is no reason to come back."""
+    chance, begun = Random(seed), front.now  # noqa: S311  no secret
+    queue = [Comer(front.now + number / 1_000, number) for number in range(tenants)]
+    done: list[Done] = []
+    tries = [0] * tenants
+    while queue:
+        comer = heappop(queue)
+        front.now = max(front.now, comer.due)
+        tries[comer.number] += 1
+        after_s = await _try(comer, chance.choice(replicas))
+        if after_s is None:
+            done.append(Done(comer.number, front.now - begun, tries[comer.number]))
+            continue
+        comer.due = front.now + after_s * (1 + chance.random() / 4)
+        heappush(queue, comer)
+    return done
+
+
+async def _try(comer: Comer, dns: Route53) -> float | None:
+    """The seconds until the next try; None when it is done."""
+    target = Target(cast("Tenant", None), comer.mark, {}, comer.output)
+    comer.attempt += 1
+    try:
+        output = await spread(dns, comer.record, target)
+    except ProviderUnavailable as error:
+        return wait_s(comer.attempt, error.retry_after_s)
+    if not isinstance(output, Later):
+        return None
+    comer.attempt, comer.output = 0, output.output
+    return output.after_s
