@@ -145,6 +145,8 @@ async def open_app_pool(settings: Settings) -> AsyncIterator[AsyncConnectionPool
         min_size=1,
         max_size=settings.pool_size,
         kwargs={"prepare_threshold": None, **_CONNECTION},
+        # After an outage, whoever asks next begins anew; by default, minutes might pass.
+        reconnect_timeout=_CONNECT_TIMEOUT_S,
         open=False,
     )
     try:
@@ -162,7 +164,6 @@ def counting_pool(settings: Settings) -> AsyncConnectionPool[Any]:
         min_size=0,
         max_size=_COUNTING,
         kwargs={"autocommit": True, "prepare_threshold": None, **_CONNECTION},
-        # After an outage, whoever asks next begins anew.
         reconnect_timeout=_CONNECT_TIMEOUT_S,
         open=False,
     )
