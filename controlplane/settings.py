@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -105,6 +106,11 @@ class Settings(DnsSettings, MailSettings):
     def _redis(cls, url: SecretStr | None) -> SecretStr | None:
         if url and not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must begin with redis://, rediss:// or unix://")
+        try:
+            _ = url and urlsplit(url.get_secret_value()).port
+        except ValueError:
+            # Of a password with a / in it, the client would tell a part.
+            raise ValueError("must be a URL; what is special in its password as %XX") from None
         return url
 
     @field_validator("trusted_proxies", mode="before")

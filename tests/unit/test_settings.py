@@ -59,6 +59,8 @@ def test_each_required_one_is_missed_by_its_variable(missing: str) -> None:
         ("CONTROLPLANE_BASE_DOMAIN", "192.0.2.1", "must be a domain name"),
         ("CONTROLPLANE_BASE_DOMAIN", "2001:db8::1", "must be a domain name"),
         ("CONTROLPLANE_REDIS_URL", "http://cache.test", "must begin with redis://"),
+        ("CONTROLPLANE_REDIS_URL", f"redis://:{HIDDEN}/x@cache.test:6379", "must be a URL"),
+        ("CONTROLPLANE_REDIS_URL", f"rediss://:{HIDDEN}@[cache.test", "must be a URL"),
         ("CONTROLPLANE_RATE_LIMIT_TENANT", "-1", "greater than or equal to 0"),
         ("CONTROLPLANE_RATE_LIMIT_PRINCIPAL", "many", "valid integer"),
         ("CONTROLPLANE_RATE_LIMIT_TIERS", "professional", "must be tiers with numbers"),
