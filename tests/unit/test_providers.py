@@ -1,5 +1,7 @@
 """Which provider the settings choose, and what is missing where they do not suffice."""
 
+import sys
+
 import pytest
 
 from controlplane.errors import SettingsInvalid
@@ -40,6 +42,18 @@ CHOICES = {
 def test_the_setting_chooses_the_provider(kind: str) -> None:
     wanted, more = CHOICES[kind]
     assert isinstance(open_dns(load({**WHOLE, "CONTROLPLANE_DNS": kind, **more})), wanted)
+
+
+@pytest.mark.parametrize(("kind", "package"), [("cloudflare", "cloudflare"), ("route53", "boto3")])
+def test_an_extra_that_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, kind: str, package: str
+) -> None:
+    for name in list(sys.modules):
+        if name.startswith(f"controlplane_dns.{kind}"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(SettingsInvalid, match=rf"controlplane\[server,{kind}\]"):
+        open_dns(load({**WHOLE, "CONTROLPLANE_DNS": kind, **CHOICES[kind][1]}))
 
 
 @pytest.mark.parametrize(
