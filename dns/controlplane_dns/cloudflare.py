@@ -7,7 +7,7 @@ from uuid import UUID
 
 from controlplane.domain.dns import OwnedRecord, Propagation, Record, RecordType
 from controlplane.domain.naming import Mark, Subdomain
-from controlplane.errors import ProviderUnavailable
+from controlplane.errors import ProviderBusy, ProviderUnavailable
 from controlplane.ports import Turns
 from controlplane_dns.cloudflare_api import URL, Api, Talk
 from controlplane_dns.cloudflare_zone import (
@@ -29,8 +29,8 @@ class Cloudflare:
     Nothing here is conditional, so every change is looked at before and, where the zone itself would
     let a second one in, after. What was read is changed and removed by its id.
 
-    Requests are made when `turns` allow; without, at once. Where they do not, ProviderUnavailable
-    says when to come back.
+    Requests are made when `turns` allow; without, at once. Where they do not, ProviderBusy says
+    when to come back.
     """
 
     per_tenant: ClassVar[bool] = True
@@ -111,9 +111,8 @@ class Cloudflare:
     async def _turn(self, holder: Mark | str, *, requests: int) -> None:
         wait_s = await self._turns.take(str(holder), requests=requests) if self._turns else 0
         if wait_s:
-            raise ProviderUnavailable(
-                "Cloudflare is asked as often as it allows; this waits for its turn.",
-                retry_after=wait_s,
+            raise ProviderBusy(
+                "Cloudflare is asked as often as it allows; this waits for its turn.", wait_s=wait_s
             )
 
     async def _turn_comes(self, holder: str) -> None:

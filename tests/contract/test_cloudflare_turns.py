@@ -6,7 +6,7 @@ import pytest
 
 from controlplane.domain.dns import Record, RecordType
 from controlplane.domain.naming import Subdomain
-from controlplane.errors import ProviderUnavailable
+from controlplane.errors import ProviderBusy
 from controlplane_dns.cloudflare import Cloudflare
 from tests.contract.cloudflare_fake import CloudflareFake
 from tests.contract.cloudflare_peer import ZONE, provider
@@ -77,9 +77,9 @@ async def test_whoever_must_wait_asks_nothing_and_is_told_how_long(
     call: Callable[[Cloudflare], Awaitable[object]],
 ) -> None:
     turns.waits = [12.5]
-    with pytest.raises(ProviderUnavailable, match="waits for its turn") as caught:
+    with pytest.raises(ProviderBusy, match="waits for its turn") as caught:
         await call(zone)
-    assert caught.value.retry_after_s == 12.5
+    assert caught.value.wait_s == 12.5
     assert fake.requests == []
 
 
