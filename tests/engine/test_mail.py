@@ -12,8 +12,11 @@ from controlplane.provisioning import lifecycle
 from controlplane.store import mail_events
 from controlplane.tenancy.scope import tenant_scope
 from controlplane_emails.memory import Fault
+from controlplane_emails.ses import SesSender
 from tests.engine.lab import ACTOR, environment, open_lab
 from tests.engine.world import assert_world
+from tests.http_proxy import HttpProxy
+from tests.http_server import Fault as Answer
 
 pytestmark = [pytest.mark.anyio]
 
@@ -213,3 +216,27 @@ async def test_what_the_provider_tells_before_the_sender_does_stays(lab):
     assert (await mail_of(lab, tenant_id)).state == "bounced"
     world = await assert_world(lab)
     assert world.tenants[tenant_id].conditions["WelcomeSent"]["reason"] == "bounced"
+
+
+async def test_a_refusal_by_the_sandbox_of_ses_is_a_condition_of_a_tenant_that_is_served(
+    lab, monkeypatch
+):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "of-the-test")
+    said = b'{"message": "Email address is not verified: ada@acme.test"}'
+    rejected = Answer(400, {"x-amzn-ErrorType": "MessageRejected"}, said)
+    tenant_id = await accepted(lab)
+    async with HttpProxy("http://127.0.0.1:9") as ses:
+        ses.faults.append(rejected)
+        mailroom = lab.mailroom()
+        mailroom.sender = SesSender(
+            sender="a@example.com", timeout_s=30, region="eu-west-1", endpoint_url=ses.url
+        )
+        assert await mailroom.deliver_one()
+
+    mail = await mail_of(lab, tenant_id)
+    assert (mail.state, mail.last_error["code"]) == ("failed", "provider_refused")
+    assert "sandbox" in mail.last_error["detail"]
+    world = await assert_world(lab)
+    assert world.tenants[tenant_id].state == "active"
+    assert world.tenants[tenant_id].conditions["WelcomeSent"]["holds"] is False
