@@ -18,6 +18,8 @@ class MailSettings(BaseModel):
     mail: MailKind = MailKind.FILE
     mail_from: str
     mail_folder: Path | None = None
+    # Files of it go before ours of the same name.
+    mail_templates: Path | None = None
     # Without one, the region that boto3 is configured for.
     mail_ses_region: str | None = Field(default=None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
     mail_ses_configuration_set: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")

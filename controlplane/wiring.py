@@ -229,7 +229,10 @@ def open_steps(parts: Parts) -> dict[str, LocalStep | RemoteStep]:
 
 def welcome_renderer(settings: Settings) -> RenderWelcome:
     """Renders the welcome mail of a delivery; its links are built from the tenant's row."""
-    from controlplane_emails import mime, render  # noqa: PLC0415  Jinja is the worker's alone
+    from controlplane_emails import mime, own_templates, render  # noqa: PLC0415  Jinja: the worker's
+
+    if settings.mail_templates is not None:
+        own_templates.check(settings.mail_templates)
 
     def welcome(delivery: Delivery, tenant: Tenant, token: str) -> Message:
         address = settings.url_of(tenant.subdomain)
@@ -244,6 +247,7 @@ def welcome_renderer(settings: Settings) -> RenderWelcome:
             # Behind the #, the token is sent to no server, and so stands in no log.
             setup_url=f"{address}/setup#token={token}",
             valid_hours=round(settings.setup_token_hours),
+            templates=settings.mail_templates,
         )
 
     return welcome

@@ -26,6 +26,7 @@ COMMANDS = {
     "operation": "List, show, watch, cancel, resume, abandon operations.",
     "schema": "What is in a tenant's schema.",
     "template": "Check the template that tenants' schemas are made from.",
+    "email": "See what tenants are sent.",
     "reconcile": "List what does not fit together, and have it set right.",
 }
 _EXAMPLES = """\

@@ -1,5 +1,7 @@
 """Mail from templates: a folder with subject.txt, body.txt and body.html, and a function here
-whose keyword arguments are its context. Pure but for reading the templates."""
+whose keyword arguments are its context. Pure but for reading the templates.
+
+An operator's folder goes before ours, file by file (controlplane_emails.own_templates)."""
 
 import unicodedata
 from functools import cache
@@ -10,6 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from controlplane.domain.mail import Message
 from controlplane.errors import FieldFault, ValidationFailed
+
+PARTS = ("subject.txt", "body.txt", "body.html")
+TEMPLATES = Path(__file__).with_name("templates")
 
 # Control characters, line and paragraph separators, halves of surrogate pairs.
 _NEVER_IN_A_LINE = frozenset({"Cc", "Zl", "Zp", "Cs"})
@@ -24,6 +29,7 @@ def welcome(
     tenant_url: str,
     setup_url: str,
     valid_hours: int,
+    templates: Path | None = None,
 ) -> Message:
     """The first admin's mail. `setup_url` is the one-time link, valid for `valid_hours`.
 
@@ -36,6 +42,7 @@ def welcome(
     _refuse_foreign_links({"tenant_url": tenant_url, "setup_url": setup_url}, tenant_url)
     return render(
         "welcome",
+        templates=templates,
         message_id=message_id,
         to=to,
         tenant_name=tenant_name,
@@ -47,19 +54,21 @@ def welcome(
     )
 
 
-def render(template: str, *, message_id: str, to: str, **context: object) -> Message:
+def render(
+    template: str, *, message_id: str, to: str, templates: Path | None = None, **context: object
+) -> Message:
     """The template with its context and `to`. Raises jinja2.UndefinedError for a missing variable."""
     subject, text, html = (
-        _environment().get_template(f"{template}/{part}").render(to=to, **context)
-        for part in ("subject.txt", "body.txt", "body.html")
+        _environment(templates).get_template(f"{template}/{part}").render(to=to, **context)
+        for part in PARTS
     )
     return Message(message_id, to, subject.strip(), text, html)
 
 
 @cache
-def _environment() -> Environment:
+def _environment(templates: Path | None) -> Environment:
     return Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        loader=FileSystemLoader([templates, TEMPLATES] if templates else TEMPLATES),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
