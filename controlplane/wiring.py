@@ -233,13 +233,12 @@ def welcome_renderer(settings: Settings) -> RenderWelcome:
 
     if settings.mail_templates is not None:
         own_templates.check(settings.mail_templates)
+    home = settings.base_domain
 
     def welcome(delivery: Delivery, tenant: Tenant, token: str) -> Message:
         address = settings.url_of(tenant.subdomain)
         return render.welcome(
-            message_id=mime.message_id(
-                delivery.operation_id, delivery.template, settings.base_domain
-            ),
+            message_id=mime.message_id(delivery.operation_id, delivery.template, home),
             to=delivery.recipient,
             tenant_name=tenant.name,
             admin_name=tenant.admin_name,
