@@ -4,10 +4,11 @@ Workers, as far as it matters here: whoever is due is let at the provider of one
 refusal and a wait are dated as the engine dates them, its randomness included.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from random import Random
-from typing import Any, cast
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 from controlplane.domain.dns import Record, RecordType
@@ -15,14 +16,20 @@ from controlplane.domain.moves import wait_s
 from controlplane.domain.naming import Mark, Subdomain
 from controlplane.domain.tenants import Tenant
 from controlplane.errors import ProviderUnavailable
+from controlplane.ports import DnsProvider
 from controlplane.provisioning.step import Later, Target
 from controlplane.provisioning.steps.dns import spread
-from controlplane_dns.route53 import Route53
 from tests.contract.route53_peer import Front
 from tests.http_proxy import Request
 
 _INSTALLATION = UUID(int=0xA)
 _LIMIT = 5
+
+
+class Clock(Protocol):
+    """A provider's time, in seconds."""
+
+    now: float
 
 
 class ThrottlingFront(Front):
@@ -75,7 +82,7 @@ class Done:
 
 
 async def served(
-    front: ThrottlingFront, replicas: list[Route53], *, tenants: int, seed: int
+    front: Clock, replicas: Sequence[DnsProvider], *, tenants: int, seed: int
 ) -> list[Done]:
     """Who was served when, in that order. Raises whatever is no reason to come back."""
     chance, begun = Random(seed), front.now  # noqa: S311  no secret
@@ -95,7 +102,7 @@ async def served(
     return done
 
 
-async def _try(comer: Comer, dns: Route53) -> float | None:
+async def _try(comer: Comer, dns: DnsProvider) -> float | None:
     """The seconds until the next try; None when it is done."""
     target = Target(cast("Tenant", None), comer.mark, {}, comer.output)
     comer.attempt += 1
