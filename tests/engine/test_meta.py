@@ -249,7 +249,7 @@ def claiming_whatever_is_due(_stage: Stage, patch: pytest.MonkeyPatch) -> None:
 
 
 def sending_without_intent(_stage: Stage, patch: pytest.MonkeyPatch) -> None:
-    async def intend(_conn: Any, _delivery: Any) -> None:
+    async def intend(_conn: Any, _delivery: Any, **_more: Any) -> None:
         return None
 
     patch.setattr(deliveries, "intend", intend)
