@@ -74,8 +74,8 @@ def open_owner(settings: Settings) -> AsyncEngine:
 
 
 def _ping_the_rested(engine: AsyncEngine) -> None:
-    """As `pool_pre_ping`, but only what has rested a while: a drive takes up to ten connections, one
-    right after the other, and copes with one that is lost."""
+    """As `pool_pre_ping`, but only what has rested a while: what has just been in use is there, and
+    a drive copes with one that is lost."""
     sync = engine.sync_engine
 
     @event.listens_for(sync, "checkin")
