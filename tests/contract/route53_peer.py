@@ -53,6 +53,9 @@ class Front(HttpProxy):
     def admits(self, request: Request) -> bool:
         return bool(request)
 
+    def changed(self, _sets: Sets) -> None:
+        """Called with all sets of the zone after a change."""
+
     async def _forward(self, request: Request) -> bytes:
         if not self.admits(request):
             return spelled(400, refusal("Throttling"))
@@ -61,7 +64,8 @@ class Front(HttpProxy):
         if request.method != "POST" or not request.target.rstrip("/").endswith("/rrset"):
             return await super()._forward(request)
         async with self._one_by_one:
-            faults = _faults(request.body, await self._sets(request))
+            sets = await self._sets(request)
+            faults = _faults(request.body, sets)
             if faults:
                 return spelled(400, refusal("InvalidChangeBatch", f"[{', '.join(faults)}]"))
             # moto refuses what was created once and has been deleted since.
@@ -69,6 +73,7 @@ class Front(HttpProxy):
             answer = await super()._forward(request._replace(body=body))
         if not _CHANGE_ID.search(answer):
             return answer
+        self.changed(sets)
         # moto calls all changes the same.
         change = b"C%012d" % len(self._asked)
         self._asked[change] = 0
@@ -89,10 +94,14 @@ class Front(HttpProxy):
     async def _sets(self, request: Request) -> Sets:
         # By whom a request is signed says to moto which service is meant.
         signed = {"Authorization": request.headers["authorization"]}
-        url = f"{request.target.rstrip('/')}?maxitems=300"
-        tree = _tree((await self._client.get(url, headers=signed)).content)
-        assert tree.findtext("IsTruncated").lower() == "false"
-        return dict(_set(one) for one in tree.iter("ResourceRecordSet"))
+        found: Sets = {}
+        url, start = request.target.rstrip("/"), ""
+        while True:
+            tree = _tree((await self._client.get(f"{url}?{start}", headers=signed)).content)
+            found.update(_set(one) for one in tree.iter("ResourceRecordSet"))
+            if tree.findtext("IsTruncated").lower() == "false":
+                return found
+            start = f"name={tree.findtext('NextRecordName')}&type={tree.findtext('NextRecordType')}"
 
 
 def _faults(body: bytes, sets: Sets) -> list[str]:

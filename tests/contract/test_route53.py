@@ -109,6 +109,18 @@ async def test_a_name_with_a_text_or_a_mail_exchanger_is_taken(
     assert peer.world() == before
 
 
+@pytest.mark.parametrize("wanted", [ALIAS, record()])
+async def test_of_a_pair_of_which_one_is_taken_the_other_is_not_made(
+    peer: Route53Peer, wanted: Record
+) -> None:
+    peer.place("_cp-acme", "TXT", '"somebody"')
+    before = peer.world()
+    with pytest.raises(DnsConflict, match="_cp-acme"):
+        await peer.dns.ensure(wanted, ACME)
+    await peer.dns.absent(wanted, ACME)
+    assert peer.world() == before
+
+
 async def test_a_changed_value_is_not_ours_any_more(peer: Route53Peer) -> None:
     await peer.dns.ensure(record(), ACME)
     peer.place("acme", "A", "192.0.2.99")
