@@ -71,9 +71,9 @@ class Front(HttpProxy):
             # moto refuses what was created once and has been deleted since.
             body = request.body.replace(b">CREATE<", b">UPSERT<")
             answer = await super()._forward(request._replace(body=body))
-        if not _CHANGE_ID.search(answer):
-            return answer
-        self.changed(sets)
+            if not _CHANGE_ID.search(answer):
+                return answer
+            self.changed(sets)
         # moto calls all changes the same.
         change = b"C%012d" % len(self._asked)
         self._asked[change] = 0
