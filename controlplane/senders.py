@@ -7,6 +7,7 @@ from controlplane.mail_settings import MailKind
 from controlplane.ports import MailSender
 from controlplane.providers import needed
 from controlplane.settings import Settings
+from controlplane_emails.smtp_server import SmtpServer
 from controlplane_emails.sns_topic import SnsTopic
 
 
@@ -20,6 +21,8 @@ def open_sender(settings: Settings) -> MailSender:
             return FileSender(folder, sender=settings.mail_from)
         case MailKind.SES:
             return _ses(settings)
+        case MailKind.SMTP:
+            return _smtp(settings)
         case MailKind.MEMORY:
             from controlplane_emails.memory import MemorySender  # noqa: PLC0415  only the chosen
 
@@ -39,6 +42,24 @@ def _ses(settings: Settings) -> MailSender:
         region=settings.mail_ses_region,
         configuration_set=settings.mail_ses_configuration_set,
     )
+
+
+def _smtp(settings: Settings) -> MailSender:
+    try:
+        from controlplane_emails.smtp import SmtpSender  # noqa: PLC0415  an extra
+    except ImportError as error:
+        raise SettingsInvalid("CONTROLPLANE_MAIL=smtp needs the extra 'smtp'.") from error
+    password = settings.mail_smtp_password
+    server = SmtpServer(
+        host=needed(settings.mail_smtp_host, "mail_smtp_host", settings.mail),
+        port=settings.mail_smtp_port,
+        security=settings.mail_smtp_security,
+        user=settings.mail_smtp_user,
+        password=password.get_secret_value() if password else None,
+        ca_file=settings.mail_smtp_ca_file,
+        plain_allowed=settings.mail_smtp_plain_allowed,
+    )
+    return SmtpSender(server, sender=settings.mail_from, timeout_s=settings.worker_call_s)
 
 
 def open_mail_events(settings: Settings) -> SnsTopic | None:

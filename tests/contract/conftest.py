@@ -7,6 +7,7 @@ import pytest
 from tests.contract.route53_peer import running_moto
 from tests.name_servers import NameServer, running_bind, running_knot
 from tests.ses import SesServer, running_ses
+from tests.smtp import MailServer, running_smtp
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +25,12 @@ def knot() -> Iterator[NameServer]:
 @pytest.fixture(scope="session")
 def ses() -> Iterator[SesServer]:
     with running_ses() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def smtp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailServer]:
+    with running_smtp(tmp_path_factory.mktemp("smtp")) as server:
         yield server
 
 

@@ -15,6 +15,7 @@ from controlplane.ports import MailSender
 from controlplane_emails.file import FileSender
 from controlplane_emails.memory import Fault, MemorySender
 from tests.ses import SesServer, ses_sender
+from tests.smtp import MailServer
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,24 @@ class SesPeer:
         self.sender = self._server.sender
 
 
+class SmtpPeer:
+    """A mail server, by STARTTLS and with a login."""
+
+    def __init__(self, server: MailServer) -> None:
+        self._server = server
+        self._server.mailbox.reset()
+        self.sender: MailSender = server.sender()
+
+    def received(self) -> list[Received]:
+        return [received(wire) for wire in self._server.mailbox.wires()]
+
+    def cut_off(self) -> None:
+        self.sender = self._server.sender(port=9)  # nothing listens on discard's port
+
+    def restore(self) -> None:
+        self.sender = self._server.sender()
+
+
 def received(wire: bytes) -> Received:
     """Reads a mail as its receiver's program does."""
     mail = email.message_from_bytes(wire, EmailMessage, policy=SMTP)
@@ -126,4 +145,5 @@ PEERS: dict[str, Callable[[pytest.FixtureRequest, Path], Peer]] = {
     "memory": lambda _request, _folder: MemoryPeer(),
     "file": lambda _request, folder: FilePeer(folder),
     "ses": lambda request, _folder: SesPeer(request.getfixturevalue("ses")),
+    "smtp": lambda request, _folder: SmtpPeer(request.getfixturevalue("smtp")),
 }

@@ -97,7 +97,7 @@ def test_each_required_one_is_missed_by_its_variable(missing: str) -> None:
             "must be the base domain or a domain above",
         ),
         ("CONTROLPLANE_DNS_KEY_ALGORITHM", "hmac-md5", "'hmac-sha256'"),
-        ("CONTROLPLANE_MAIL", "pigeon", "'file', 'ses' or 'memory'"),
+        ("CONTROLPLANE_MAIL", "pigeon", "'file', 'ses', 'smtp' or 'memory'"),
         ("CONTROLPLANE_GRACE_DAYS", "-1", "greater than or equal to 0"),
         ("CONTROLPLANE_GRACE_DAYS", "36501", "less than or equal to 36500"),
         ("CONTROLPLANE_QUARANTINE_DAYS", "-1", "greater than or equal to 0"),
