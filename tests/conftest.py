@@ -34,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--leaks",
         type=int,
-        default=2_500,
+        default=1_000,
         metavar="N",
         help="make N requests each way in search of a leak between tenants",
     )

@@ -35,7 +35,7 @@ def fifty(database):
 @pytest.fixture
 def size(request, server):
     """Requests each way: what fits into every run, or what the option says."""
-    return request.config.getoption("--leaks") // (1 if server.version == 18 else 4)
+    return request.config.getoption("--leaks") // (1 if server.version == 18 else 2)
 
 
 @pytest.mark.database_near
@@ -124,7 +124,7 @@ async def test_a_redis_that_comes_and_goes_under_load_sends_nobody_to_another_te
                 partial(create_app, directory=directory),
                 neighbours=fifty,
                 asks=ASKS,
-                requests=asked if asked > 2_500 else 600,
+                requests=asked if asked > 1_000 else 600,
                 refusals=AWAY,
                 way="through a Redis that is killed, frozen and emptied",
             )
