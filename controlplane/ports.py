@@ -17,8 +17,8 @@ class DnsProvider(Protocol):
 
     Every method may be called twice, by several processes at once, and may have taken effect
     although it raised. All raise ProviderUnavailable (try again; with `retry_after_s` where the
-    provider said so; ProviderBusy where it was not even asked, until this one's turn) or ProviderRefused (for good). None touches what lacks the mark's
-    installation and tenant.
+    provider said so), ProviderBusy (it was not even asked; wait for one's turn) or ProviderRefused
+    (for good). None touches what lacks the mark's installation and tenant.
     """
 
     # Whether each tenant has a record of its own; where not, none can be missing.

@@ -166,7 +166,8 @@ async def abandon(
 ) -> OperationView:
     """End a parked operation as it is; what is left of it is on record in the inventory.
 
-    `quarantine` is how long nobody else may claim a name that the tenant loses by it. Raises OperationNotFound, InvalidState.
+    `quarantine` is how long nobody else may claim a name that the tenant loses by it. Raises
+    OperationNotFound and InvalidState.
     """
     operation = await _parked(conn, operation_id)
     row = (await conn.execute(select(table).where(table.c.id == operation_id))).one()

@@ -84,9 +84,9 @@ class OrphanSchema:
     async def absent(self, tx: AsyncConnection, target: Target) -> Output | Later:
         tenant_id = target.tenant.id
         if target.params["schema"] and schema_is_orphan((await tenants.get(tx, tenant_id)).state):
-            gone = await drop(tx, tenant_id=tenant_id, mark=target.mark)
+            dropped = await drop(tx, tenant_id=tenant_id, mark=target.mark)
             await tenants.set_revision(tx, tenant_id, None)
-            if not gone:
+            if not dropped:
                 return Later(PAUSE_S)
             await journal.unhold(tx, tenant_id, "schema", schema_name(tenant_id))
         return None

@@ -39,6 +39,12 @@ async def test_without_any_tenant_it_does_not_start(pool, world):
         await only_tenant(pool)
 
 
+async def test_where_the_registry_cannot_be_read_it_does_not_start(pool, world):
+    world.do("DROP VIEW public.tenant_registry")
+    with pytest.raises(StartupError, match="does not answer"):
+        await only_tenant(pool)
+
+
 async def answer_whose(_scope, _receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": current_tenant().subdomain.encode()})
