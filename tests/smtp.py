@@ -6,7 +6,7 @@ It offers STARTTLS and, behind it, a login; it keeps what it takes, and answers 
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +31,8 @@ USER, PASSWORD = "apps", "s3cret-owl-of-smtp"
 class Mailbox:
     """What was taken, and the answers that come in the place of the usual ones, by command.
 
-    GREETING and END (of the mail) count as commands; `unoffered` is left out of EHLO's answer. A `silent` one never answers a mail.
+    GREETING and END (of the mail) count as commands; `unoffered` is left out of EHLO's answer. A `silent` one never answers a mail; `when_silent` is
+    called then.
     """
 
     sent: list[Envelope] = field(default_factory=list)
@@ -39,6 +40,7 @@ class Mailbox:
     answers: dict[str, str] = field(default_factory=dict)
     unoffered: tuple[str, ...] = ()
     silent: bool = False
+    when_silent: Callable[[], object] = field(default=lambda: None)
 
     def wires(self) -> list[bytes]:
         """Every mail as it was handed over, oldest first."""
@@ -50,6 +52,7 @@ class Mailbox:
         self.logins.clear()
         self.answers.clear()
         self.unoffered, self.silent = (), False
+        self.when_silent = lambda: None
 
     async def handle_EHLO(  # noqa: N802  aiosmtpd's name
         self, _server: SMTP, session: Session, _envelope: Envelope, name: str, lines: list[str]
@@ -61,6 +64,7 @@ class Mailbox:
         self, _server: SMTP, _session: Session, envelope: Envelope
     ) -> str:
         if self.silent:
+            self.when_silent()
             await asyncio.Event().wait()  # until the connection ends
         if "END" in self.answers:
             return self.answers["END"]

@@ -105,7 +105,7 @@ class Mailroom:
             await self._settle(delivery, DeliveryState.FAILED, error={"code": "mail_not_made"})
             return
         if message is None:
-            await self._postpone(delivery, _NOT_SERVED)
+            await self._wait_for_tenant(delivery)
             return
         await self.failpoint("mail:after-intent")
         await self._hand_over(delivery, message)
@@ -139,6 +139,14 @@ class Mailroom:
             await deliveries.intend(conn, delivery, message_id=message.message_id)
         return message
 
+    async def _wait_for_tenant(self, delivery: Delivery) -> None:
+        async with self.database.connect() as conn:
+            state = (await tenants.get(conn, delivery.tenant_id)).state
+        if state in _GONE:
+            await self._settle(delivery, DeliveryState.FAILED, error={"code": "tenant_deleted"})
+        else:
+            await self._postpone(delivery, _NOT_SERVED)
+
     async def _token(self, conn: AsyncConnection, tenant: Tenant) -> str:
         user = admin_id(tenant.id)
         return await mint_setup_token(conn, tenant_id=tenant.id, user_id=user, ttl=self.token_ttl)
@@ -162,6 +170,10 @@ class Mailroom:
         log.info("mail", mail=str(delivery.id), template=delivery.template, state=str(state))
 
 
+# A mail that was on its way when its tenant was deleted, and was not taken.
+_GONE = frozenset(
+    {TenantState.DELETED, TenantState.PURGING, TenantState.PURGED, TenantState.FAILED}
+)
 _NOT_SERVED = ProviderUnavailable("The tenant is not served at the moment.")
 
 

@@ -53,11 +53,18 @@ async def enqueue(
 
 
 async def withdraw(conn: AsyncConnection, tenant_id: UUID) -> None:
-    """Give up what was not begun to be sent to a tenant."""
+    """Give up what was not begun to be sent to a tenant. Who has claimed it loses it, and cannot
+    queue it again.
+    """
     await conn.execute(
         update(outbox)
         .where(outbox.c.tenant_id == tenant_id, outbox.c.state == DeliveryState.QUEUED)
-        .values(state=DeliveryState.FAILED, last_error={"code": "tenant_deleted"})
+        .values(
+            state=DeliveryState.FAILED,
+            last_error={"code": "tenant_deleted"},
+            epoch=outbox.c.epoch + 1,
+            lease_expires_at=None,
+        )
     )
 
 

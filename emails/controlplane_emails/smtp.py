@@ -55,7 +55,7 @@ class SmtpSender:
             name = await self._taken(protocol)
             await self._part(client)
         finally:
-            client.close()
+            await _hang_up(client)
         return name
 
     def _client(self) -> SMTP:
@@ -118,6 +118,15 @@ class SmtpSender:
         with suppress(SMTPException, OSError):
             async with asyncio.timeout(self._timeout_s / 16):
                 await client.quit()
+
+
+async def _hang_up(client: SMTP) -> None:
+    """At once: a server that is not heard from would hold a connection with TLS for half a minute."""
+    transport = client.transport
+    client.close()
+    if isinstance(transport, asyncio.WriteTransport):
+        transport.abort()
+        await asyncio.sleep(0)  # its socket is closed in the next turn of the loop
 
 
 def on_the_wire(mail: bytes) -> bytes:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from dataclasses import replace as changed
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -215,6 +216,23 @@ async def test_silence_after_the_mail_leaves_it_uncertain(way: Way) -> None:
     way.server.mailbox.silent = True
     with pytest.raises(SendUncertain):
         await way.sender(timeout_s=6).send(MESSAGE)
+
+
+async def test_a_server_that_falls_silent_behind_tls_is_hung_up_on_at_once(
+    server: MailServer,
+) -> None:
+    async with Proxy("127.0.0.1", server.port) as tcp:
+        server.mailbox.when_silent = lambda: setattr(tcp, "silent", True)
+        server.mailbox.silent = True
+        with pytest.raises(SendUncertain):
+            await server.sender(port=tcp.port, timeout_s=6).send(MESSAGE)
+        assert tcp.silent
+        assert not _connected_to(tcp.port)
+
+
+def _connected_to(port: int) -> bool:
+    rows = [row.split() for row in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+    return any(to.endswith(f":{port:04X}") and state == "01" for _, _, to, state, *_ in rows)
 
 
 async def test_neither_log_nor_repr_tells_a_secret(

@@ -133,6 +133,22 @@ async def test_a_tenant_that_is_deleted_meanwhile_gets_no_mail(lab):
     assert len(lab.sender.sent) == before
 
 
+async def test_a_mail_that_was_not_taken_while_its_tenant_was_deleted_is_given_up(lab):
+    lab.sender.faults.append(Fault(ProviderUnavailable("not now")))
+    tenant_id = await accepted(lab)
+    mailroom = lab.mailroom()
+
+    async def deleted_meanwhile(_name):
+        await lab.settle(await lab.delete(tenant_id))
+
+    mailroom.failpoint = deleted_meanwhile
+    assert await mailroom.deliver_one()
+    assert (await mail_of(lab, tenant_id)).state == "queued"
+    assert await mailroom.deliver_one()
+    mail = await mail_of(lab, tenant_id)
+    assert (mail.state, mail.last_error["code"]) == ("failed", "tenant_deleted")
+
+
 async def test_a_mail_that_cannot_be_rendered_ends_as_failed_and_not_the_loop(lab):
     tenant_id = await accepted(lab)
     mailroom = lab.mailroom()

@@ -190,6 +190,22 @@ async def test_what_was_not_begun_is_withdrawn_from_that_tenant_alone(
     assert other["state"] == "queued"
 
 
+@pytest.mark.parametrize("write", [deliveries.intend, _sent, _postponed])
+async def test_a_sender_whose_mail_was_withdrawn_cannot_queue_or_send_it(
+    conn: AsyncConnection, acme: Accepted, write: Any
+) -> None:
+    await _enqueue(conn, acme)
+    late = await _claim(conn)
+    await deliveries.withdraw(conn, acme.id)
+    before = await _row(conn)
+    with pytest.raises(LeaseLost):
+        await write(conn, late)
+    assert await _row(conn) == before
+    assert (before.state, before.last_error["code"]) == ("failed", "tenant_deleted")
+    await _lease_runs_out(conn)
+    assert await deliveries.claim(conn, ttl_s=30) is None
+
+
 async def test_a_mail_that_was_not_sent_has_no_date_of_sending(
     conn: AsyncConnection, acme: Accepted
 ) -> None:
