@@ -151,7 +151,7 @@ def grant_logins(owner_url: str, *, control: str, app: str) -> None:
                 " public.api_tokens, public.system_config, public.operations,"
                 " public.operation_steps, public.operation_events, public.tenant_resources,"
                 " public.idempotency_keys, public.email_deliveries, public.subdomain_holds,"
-                " public.rate_counts TO {control};"
+                " public.rate_counts, public.tenant_domains TO {control};"
                 "GRANT EXECUTE ON FUNCTION public.admit_request(text[], integer[], integer[],"
                 " double precision) TO {control};"
                 "GRANT SELECT, INSERT ON public.audit_log TO {control};"
@@ -159,6 +159,7 @@ def grant_logins(owner_url: str, *, control: str, app: str) -> None:
                 " public.tenant_registry, public.drift_findings, public.drift_look TO {control};"
                 # Written by the trigger that tells of a tenant's change.
                 "GRANT SELECT, INSERT ON public.tenant_changes TO {control};"
-                "GRANT SELECT ON public.tenant_registry, public.tenant_registry_changes TO {app}"
+                "GRANT SELECT ON public.tenant_registry, public.tenant_hosts,"
+                " public.tenant_registry_changes TO {app}"
             ).format(control=sql.Identifier(control), app=sql.Identifier(app))
         )

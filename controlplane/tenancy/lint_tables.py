@@ -30,6 +30,8 @@ PUBLIC_TABLES = frozenset(
         "subdomain_holds",
         "system_config",
         "tenant_changes",
+        "tenant_domains",
+        "tenant_hosts",
         "tenant_registry_changes",
         "tenant_resources",
         "tenants",

@@ -30,11 +30,16 @@ CONTROL = {
     "subdomain_holds": ALL,
     "system_config": ALL,
     "tenant_changes": "INSERT SELECT",
+    "tenant_domains": ALL,
     "tenant_registry": "SELECT",
     "tenant_resources": ALL,
     "tenants": ALL,
 }
-APP = {"tenant_registry": "SELECT", "tenant_registry_changes": "SELECT"}
+APP = {
+    "tenant_hosts": "SELECT",
+    "tenant_registry": "SELECT",
+    "tenant_registry_changes": "SELECT",
+}
 
 _RIGHTS = """
 SELECT c.relname, string_agg(p.privilege, ' ' ORDER BY p.privilege)
@@ -48,7 +53,8 @@ _COLUMN_RIGHTS = """
 SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
   AND has_column_privilege(current_user, c.oid, a.attnum, 'SELECT,INSERT,UPDATE,REFERENCES')
-  AND c.relname NOT IN ('tenant_registry', 'tenant_registry_changes') AND a.attnum > 0
+  AND c.relname NOT IN ('tenant_hosts', 'tenant_registry', 'tenant_registry_changes')
+  AND a.attnum > 0
 """
 _POWERS = """
 SELECT CASE WHEN rolsuper THEN 'superuser' END, CASE WHEN rolbypassrls THEN 'bypasses rls' END,

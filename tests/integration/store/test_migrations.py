@@ -45,6 +45,9 @@ WITH tenant AS (
 ), finding AS (
   INSERT INTO public.drift_findings (kind, subject, tenant_id, detail, first_seen_at)
   SELECT 'operation_stuck', id::text, tenant_id, 'it is parked', now() FROM operation
+), domain AS (
+  INSERT INTO public.tenant_domains (tenant_id, host, challenge)
+  SELECT id, 'shop.acme.test', 'x' FROM tenant
 ), look AS (
   INSERT INTO public.drift_look (looked_at) VALUES (now())
 ), counted AS (

@@ -73,3 +73,42 @@ def test_a_change_that_was_rolled_back_is_not_told_of(database, control):
     with control.transaction(force_rollback=True):
         control.execute("UPDATE public.tenants SET state = 'suspended'")
     assert _told(database, since) == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("UPDATE public.tenant_domains SET redirects = true WHERE host = 'b.test'", True),
+        ("UPDATE public.tenant_domains SET is_primary = true WHERE host = 'a.test'", True),
+        ("UPDATE public.tenant_domains SET state = 'lost' WHERE host = 'a.test'", True),
+        ("DELETE FROM public.tenant_domains WHERE host = 'a.test'", True),
+        ("UPDATE public.tenants SET state = 'suspended' WHERE subdomain = 'acme'", True),
+        ("UPDATE public.tenant_domains SET checked_at = now(), points_here = true", False),
+    ],
+)
+def test_whatever_changes_for_one_host_is_told_of_all_hosts_of_its_tenant(
+    database, control, change, told
+):
+    for subdomain, host in (("acme", "a.test"), ("acme", "b.test"), ("globex", "c.test")):
+        control.execute(
+            "INSERT INTO public.tenant_domains (tenant_id, host, state, verified_at, challenge)"
+            " SELECT id, %s, 'verified', now(), 'x' FROM public.tenants WHERE subdomain = %s",
+            [host, subdomain],
+        )
+    since = _newest(control)
+    control.execute(change)
+    assert _told(database, since) - {"acme"} == ({"a.test", "b.test"} if told else set())
+
+
+def test_the_registry_shows_verified_hosts_and_where_they_redirect_to(database, control):
+    control.execute(
+        "INSERT INTO public.tenant_domains"
+        " (tenant_id, host, state, verified_at, challenge, is_primary, redirects)"
+        " SELECT id, d.host, d.state, CASE d.state WHEN 'verified' THEN now() END, 'x', d.p, d.r"
+        " FROM public.tenants, (VALUES ('a.test', 'verified', true, false),"
+        " ('b.test', 'verified', false, true), ('c.test', 'pending', false, false))"
+        " AS d (host, state, p, r) WHERE subdomain = 'acme'"
+    )
+    with psycopg.connect(database.app_url) as conn:
+        rows = conn.execute("SELECT host, subdomain, moved_to FROM public.tenant_hosts ORDER BY 1")
+        assert rows.fetchall() == [("a.test", "acme", None), ("b.test", "acme", "a.test")]
