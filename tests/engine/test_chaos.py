@@ -13,7 +13,7 @@ SEED = 6
 def test_a_moment_of_chaos_does_no_harm_and_says_so_in_one_line() -> None:
     command = [sys.executable, "-m", "tests.engine.chaos", "--minutes", "0.05", "--tenants", "8"]
     ended = subprocess.run(  # noqa: S603  ours
-        [*command, "--workers", "2", "--seed", str(SEED)],
+        [*command, "--workers", "2", "--seed", str(SEED), "--drain-s", "120"],
         cwd=ROOT,
         capture_output=True,
         text=True,
