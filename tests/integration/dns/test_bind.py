@@ -125,16 +125,6 @@ async def test_a_tenant_has_exactly_one_record_through_its_life_and_none_after_i
     assert site.names() == set()
 
 
-async def test_a_foreign_record_undoes_the_operation_and_stays_as_it_was(site: Site) -> None:
-    site.bind.place(ZONE, "acme", "MX", "10 mail.elsewhere.test.")
-    before = site.bind.records(ZONE)
-    operation = await site.lab.settle(await site.lab.create("acme"))
-    assert operation.state == "failed"
-    assert operation.error
-    assert operation.error["code"] == "dns_conflict"
-    assert site.bind.records(ZONE) == before
-
-
 async def test_a_rollback_that_a_dead_server_holds_up_is_healed_without_an_operator(
     site: Site,
 ) -> None:

@@ -64,14 +64,6 @@ async def test_a_tenant_has_exactly_one_record_through_its_life_and_none_after_i
     assert fake.faults == []
 
 
-async def test_a_foreign_record_undoes_the_operation_and_stays_as_it_was(site: Site) -> None:
-    theirs = site.fake.place(f"acme.{ZONE}", "MX", "mail.elsewhere.test", comment="by hand")
-    operation = await site.lab.settle(await site.lab.create("acme"))
-    assert operation.error
-    assert (operation.state, operation.error["code"]) == ("failed", "dns_conflict")
-    assert site.fake.at("acme") == [theirs]
-
-
 async def test_a_rollback_that_an_outage_holds_up_is_healed_without_an_operator(
     site: Site,
 ) -> None:
