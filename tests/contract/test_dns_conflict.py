@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from controlplane import wiring
+from controlplane.domain.dns import RecordType
 from tests.contract.dns_peers import OPEN, PEERS
 from tests.database import Database
 from tests.engine.lab import open_lab
@@ -21,7 +22,7 @@ async def test_a_tenant_whose_name_has_a_foreign_record_is_rolled_back_and_the_r
         lab.parts = replace(lab.parts, dns=peer.dns)
         lab.steps = wiring.open_steps(lab.parts)
         await lab.active("globex")
-        peer.place_foreign("acme", "MX", "10 mail.elsewhere.test.")
+        peer.place_foreign("acme", RecordType.A, "192.0.2.66")
         before = peer.world()
         operation = await lab.settle(await lab.create("acme"))
         assert operation.error
