@@ -183,7 +183,7 @@ async def test_a_connection_that_ends_after_the_request_leaves_the_mail_uncertai
 
 
 async def test_silence_after_the_request_leaves_the_mail_uncertain(way: Way) -> None:
-    hasty = ses_sender(way.tcp.url(way.http.url), timeout_s=1.5)
+    hasty = ses_sender(way.tcp.url(way.http.url), timeout_s=4)
     # Nobody waits for it: the end of the server ends it.
     way.http.faults = [Fault(200, latency_s=600)]
     with pytest.raises(SendUncertain):
