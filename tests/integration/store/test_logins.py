@@ -151,13 +151,14 @@ def test_what_is_stored_of_a_password_is_its_scram_verifier(server: Server, logi
     create_logins(server.superuser_url, logins)
     stored = [row[3] for row in _roles(server, logins).values()]
     assert len(stored) == 3
-    assert all(str(verifier).startswith("SCRAM-SHA-256$4096:") for verifier in stored)
+    assert all(str(verifier).startswith("SCRAM-SHA-256$") for verifier in stored)
 
 
 def test_a_database_is_made_once_belongs_to_the_owner_and_is_hardened(
     server: Server, logins: Logins
 ) -> None:
-    create_logins(server.superuser_url, logins)
+    for some in (logins, server.logins):  # the second ones are another installation's
+        create_logins(server.superuser_url, some)
     for _ in range(2):
         create_database(server.superuser_url, _database(logins), logins)
     with psycopg.connect(server.superuser_url) as conn:
