@@ -154,11 +154,11 @@ def test_what_is_stored_of_a_password_is_its_scram_verifier(server: Server, logi
     assert all(str(verifier).startswith("SCRAM-SHA-256$") for verifier in stored)
 
 
+@pytest.mark.usefixtures("database")  # of another installation, whose login is cp_app
 def test_a_database_is_made_once_belongs_to_the_owner_and_is_hardened(
     server: Server, logins: Logins
 ) -> None:
-    for some in (logins, server.logins):  # the second ones are another installation's
-        create_logins(server.superuser_url, some)
+    create_logins(server.superuser_url, logins)
     for _ in range(2):
         create_database(server.superuser_url, _database(logins), logins)
     with psycopg.connect(server.superuser_url) as conn:
