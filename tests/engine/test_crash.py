@@ -67,11 +67,15 @@ async def test_a_worker_that_dies_where_a_step_waits_leaves_the_rest_to_another(
 
 @pytest.mark.parametrize("undoing", [False])
 @pytest.mark.parametrize("scenario", [s for s in SCENARIOS if s.plan.pivot], ids=str)
-async def test_whatever_a_dead_worker_has_begun_is_undone_by_a_cancel(trial, scenario):
+async def test_whatever_a_dead_worker_has_begun_is_undone_by_a_cancel(trial, scenario, chance):
     plan = scenario.plan
     pivot = f"step:{plan.steps[plan.pivot].name}:after-commit"
     places = failpoints.forward(plan)
-    for place in places[: places.index(pivot)]:
+    places = places[: places.index(pivot)]
+    if plan.kind != "provision":
+        # The journal that a death leaves is the same whatever follows; which half, the seed says.
+        places = places[chance.randrange(2) :: 2]
+    for place in places:
         operation = await trial.begin()
         assert (await trial.live(at(place))).died, f"{place} was not reached"
         async with trial.lab.parts.control.begin() as conn:
