@@ -157,6 +157,8 @@ def grant_logins(owner_url: str, *, control: str, app: str) -> None:
                 "GRANT SELECT, INSERT ON public.audit_log TO {control};"
                 "GRANT SELECT ON public.installation, public.alembic_version_public,"
                 " public.tenant_registry, public.drift_findings, public.drift_look TO {control};"
+                "GRANT SELECT, INSERT, UPDATE ON public.rollouts, public.rollout_targets"
+                " TO {control};"
                 # Written by the trigger that tells of a tenant's change.
                 "GRANT SELECT, INSERT ON public.tenant_changes TO {control};"
                 "GRANT SELECT ON public.tenant_registry, public.tenant_hosts,"

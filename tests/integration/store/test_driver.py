@@ -120,3 +120,20 @@ async def test_values_are_not_told_in_an_error(engine):
 
 
 ID = "11111111-2222-4333-8444-555555555555"
+
+
+async def test_a_message_of_several_statements_is_answered_statement_by_statement(engine):
+    async with engine.begin() as conn:
+        for _ in range(8):  # however often: what is prepared could hold one statement only
+            answers = await driver.rows_of_each(
+                conn, "SELECT 1; SET LOCAL lock_timeout = 7; SELECT 2, '%s' WHERE true; SELECT 3"
+            )
+            assert answers == [[(1,)], [(2, "%s")], [(3,)]]
+
+
+async def test_a_message_ends_at_its_first_failure_and_can_go_back_to_a_savepoint(engine):
+    async with engine.begin() as conn:
+        with pytest.raises(ProgrammingError):
+            await driver.rows_of_each(conn, "SAVEPOINT here; SELECT nothing; SELECT 1/0")
+        await driver.rows_of_each(conn, "ROLLBACK TO SAVEPOINT here")
+        assert await driver.rows_of_each(conn, "SELECT 1") == [[(1,)]]

@@ -27,6 +27,8 @@ CONTROL = {
     "operation_steps": ALL,
     "operations": ALL,
     "rate_counts": ALL,
+    "rollout_targets": "INSERT SELECT UPDATE",
+    "rollouts": "INSERT SELECT UPDATE",
     "subdomain_holds": ALL,
     "system_config": ALL,
     "tenant_changes": "INSERT SELECT",

@@ -52,6 +52,12 @@ WITH tenant AS (
   INSERT INTO public.drift_look (looked_at) VALUES (now())
 ), counted AS (
   INSERT INTO public.rate_counts (counter, newest, counts, expires_at) VALUES ('x', 1, '{1}', now())
+), rollout AS (
+  INSERT INTO public.rollouts (id, revision, digest, policy, max_parallel)
+  VALUES (gen_random_uuid(), 'a', 'b', '{}', 1) RETURNING id
+), target AS (
+  INSERT INTO public.rollout_targets (rollout_id, tenant_id, ring)
+  SELECT rollout.id, tenant.id, 0 FROM rollout, tenant
 ), mail AS (
   INSERT INTO public.email_deliveries
     (tenant_id, operation_id, template, recipient, give_up_at)
