@@ -69,7 +69,7 @@ class DnsSettings(BaseModel):
         if domain is None:
             return None
         domain = domain.lower().rstrip(".")
-        if not _is_host_name(domain):
+        if not is_host_name(domain):
             raise ValueError("must be a domain name such as apps.example.com")
         if not f".{info.data.get('base_domain', domain)}".endswith(f".{domain}"):
             raise ValueError("must be the base domain or a domain above it")
@@ -78,7 +78,7 @@ class DnsSettings(BaseModel):
     @field_validator("dns_target")
     @classmethod
     def _target(cls, target: str) -> str:
-        if not (_is_address(target) or _is_host_name(target.lower().removesuffix("."))):
+        if not (_is_address(target) or is_host_name(target.lower().removesuffix("."))):
             raise ValueError("must be an IP address or a host name such as lb.example.com")
         return target
 
@@ -92,7 +92,7 @@ def _is_address(text: str) -> bool:
     return "%" not in text
 
 
-def _is_host_name(text: str) -> bool:
+def is_host_name(text: str) -> bool:
     """In lower case. What ends in a number is an address, or a slip of one."""
     *_, last = labels = text.split(".")
     fits = all(_LABEL.fullmatch(label) for label in labels) and len(text) <= _LONGEST_NAME

@@ -82,6 +82,18 @@ class SubdomainReserved(ValidationFailed):
     code = "subdomain_reserved"
 
 
+class DomainInvalid(ValidationFailed):
+    """This is no host name of a domain."""
+
+    code = "domain_invalid"
+
+
+class DomainReserved(ValidationFailed):
+    """This domain is the installation's own."""
+
+    code = "domain_reserved"
+
+
 class IdempotencyKeyReused(ControlPlaneError):
     """This Idempotency-Key was used with another request."""
 
@@ -163,6 +175,12 @@ class OperationNotFound(NotFound):
     code = "operation_not_found"
 
 
+class DomainNotFound(NotFound):
+    """The tenant has no such domain."""
+
+    code = "domain_not_found"
+
+
 class Conflict(ControlPlaneError):
     """The present state does not allow this."""
 
@@ -184,6 +202,18 @@ class SubdomainQuarantined(Conflict):
     """The subdomain was in use until lately."""
 
     code = "subdomain_quarantined"
+
+
+class DomainTaken(Conflict):
+    """Another tenant has this domain."""
+
+    code = "domain_taken"
+
+
+class DomainLimit(Conflict):
+    """The tenant has as many domains as it may."""
+
+    code = "domain_limit"
 
 
 class OperationInProgress(Conflict):

@@ -6,6 +6,7 @@ from typing import ClassVar, Protocol
 from uuid import UUID
 
 from controlplane.domain.dns import OwnedRecord, Propagation, Record
+from controlplane.domain.dns_look import Way
 from controlplane.domain.mail import Message
 from controlplane.domain.naming import Mark
 from controlplane.domain.principals import Principal
@@ -49,6 +50,23 @@ class DnsProvider(Protocol):
 
     def owned(self, installation: UUID) -> AsyncIterator[OwnedRecord]:
         """Every record in the zone that carries the installation's mark."""
+        ...
+
+
+class NameLookup(Protocol):
+    """What the DNS of the whole internet says of a name.
+
+    Nothing is remembered: each call asks anew. Both raise ProviderUnavailable where nobody can tell,
+    within a bounded time: no answer, or an error of a name server's own.
+    """
+
+    async def texts(self, name: str) -> frozenset[str]:
+        """The TXT records at a name, each of them as one string; none for a name that is not there."""
+        ...
+
+    async def way(self, name: str) -> Way:
+        """Where a name leads, its aliases followed. A circle of them leads to no address, if anybody
+        can tell."""
         ...
 
 

@@ -24,6 +24,7 @@ from pydantic import (
 
 from controlplane.dns_settings import DnsSettings
 from controlplane.domain.tenants import Tier
+from controlplane.domain_settings import DomainSettings
 from controlplane.errors import SettingsInvalid
 from controlplane.mail_settings import MailSettings
 
@@ -36,7 +37,7 @@ Positive = Annotated[float, Field(gt=0)]
 Rate = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
-class Settings(DnsSettings, MailSettings):
+class Settings(DnsSettings, DomainSettings, MailSettings):
     """See docs/reference/settings.md, which a test compares with these fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

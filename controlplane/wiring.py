@@ -15,21 +15,19 @@ from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from controlplane.connections import (
-    counting_pool,
     installation_of,
     open_app_pool,
     open_control,
     open_owner,
 )
-from controlplane.dns_settings import DnsKind
 from controlplane.domain.mail import Message
 from controlplane.domain.tenants import Tenant, TenantState
-from controlplane.errors import SettingsInvalid
+from controlplane.domain_settings import parse_nameserver
 from controlplane.identity.keys import open_sealing, open_verifier
 from controlplane.identity.sealing import Sealing
 from controlplane.ports import DnsProvider, MailSender, PrincipalVerifier, RateLimits
-from controlplane.providers import open_dns
 from controlplane.provisioning.crew import Crew, Failpoint, nowhere
+from controlplane.provisioning.domain_watch import DomainWatch
 from controlplane.provisioning.engine import Engine
 from controlplane.provisioning.hints import listen
 from controlplane.provisioning.leases import Heartbeat, Timing
@@ -50,15 +48,13 @@ from controlplane.provisioning.steps.sessions import Sessions
 from controlplane.provisioning.steps.standing import Standing
 from controlplane.provisioning.steps.verify import Verify
 from controlplane.provisioning.steps.welcome import Welcome
+from controlplane.replicas import open_counts, open_directory, open_zone
 from controlplane.routing import Tenancy, TenantDirectory
 from controlplane.senders import open_mail_events, open_sender
 from controlplane.settings import Settings
-from controlplane.store import deliveries
+from controlplane.store import deliveries, domains
 from controlplane.store.deliveries import Delivery
 from controlplane.store.operations import OPERATIONS_CHANNEL
-from controlplane.store.ratelimit import PostgresRateLimits
-from controlplane.store.ratelimit_sheltered import PATIENCE_S, ShelteredRateLimits
-from controlplane.store.turns import PostgresTurns
 from controlplane.store.urls import sqlalchemy_url
 from controlplane.tenancy import lint, template
 from controlplane.tenancy.compile import compiled
@@ -68,9 +64,6 @@ from controlplane_emails.sns_topic import SnsTopic
 # A name rests so long in any case: for a few seconds an app server may still lead it to the tenant
 # that has let go of it (controlplane.routing.known.Ages).
 _UNBELIEVED = timedelta(minutes=1)
-# Of a whole account, or of a token: Cloudflare's 1,200 in five minutes.
-_REQUESTS_PER_S = {DnsKind.ROUTE53: 5, DnsKind.CLOUDFLARE: 4}
-_NEEDS_REDIS = "CONTROLPLANE_REDIS_URL needs the extra 'redis'."
 
 
 @dataclass(frozen=True)
@@ -124,66 +117,6 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             sealing=open_sealing(settings),
             mail_events=open_mail_events(settings),
         )
-
-
-@asynccontextmanager
-async def open_directory(
-    settings: Settings, pool: AsyncConnectionPool[Any], installation: UUID
-) -> AsyncIterator[TenantDirectory]:
-    """Whose a subdomain is; shared with the other processes where there is a Redis."""
-    if settings.redis_url is None:
-        yield TenantDirectory(pool)
-        return
-    try:
-        from controlplane.routing.redis_cache import RedisCache  # noqa: PLC0415  an extra
-        from controlplane.routing.redis_hints import listen_redis  # noqa: PLC0415
-    except ImportError as error:
-        raise SettingsInvalid(_NEEDS_REDIS) from error
-    url = settings.redis_url.get_secret_value()
-    async with RedisCache(url, installation=installation) as cache:
-        directory = TenantDirectory(pool, shared=cache)
-        listening = asyncio.create_task(listen_redis(cache, directory))
-        try:
-            yield directory
-        finally:
-            listening.cancel()
-            await asyncio.wait([listening])
-
-
-@asynccontextmanager
-async def open_zone(settings: Settings, counts: RateLimits) -> AsyncIterator[DnsProvider]:
-    """The DNS provider; all processes queue before one that takes only so many requests."""
-    allowed = _REQUESTS_PER_S.get(settings.dns)
-    if allowed is None:
-        yield open_dns(settings)
-        return
-    name, per_s = f"dns/{settings.dns}", settings.dns_requests_per_s or allowed
-    async with counting_pool(settings) as pool:
-        yield open_dns(settings, turns=PostgresTurns(pool, counts, name=name, per_s=per_s))
-
-
-@asynccontextmanager
-async def open_counts(settings: Settings) -> AsyncIterator[RateLimits]:
-    """What counts requests: Redis where there is one, else PostgreSQL, and memory without either."""
-    async with AsyncExitStack() as stack:
-        if settings.redis_url is None:
-            pool = await stack.enter_async_context(counting_pool(settings))
-            shared: RateLimits = PostgresRateLimits(pool)
-        else:
-            shared = _redis_counts(settings.redis_url.get_secret_value(), stack)
-        sheltered = ShelteredRateLimits(shared)
-        stack.push_async_callback(sheltered.close)
-        yield sheltered
-
-
-def _redis_counts(url: str, stack: AsyncExitStack) -> RateLimits:
-    try:
-        from controlplane.store.ratelimit_redis import RedisRateLimits, open_redis  # noqa: PLC0415
-    except ImportError as error:
-        raise SettingsInvalid(_NEEDS_REDIS) from error
-    client = open_redis(url, patience_s=PATIENCE_S)
-    stack.push_async_callback(client.aclose)
-    return RedisRateLimits(client)
 
 
 def timing(settings: Settings) -> Timing:
@@ -284,10 +217,29 @@ def open_reaper(parts: Parts) -> Reaper:
     )
 
 
+def open_domain_watch(parts: Parts) -> DomainWatch:
+    """The loop that looks at the DNS of tenants' own domains; `run` it."""
+    from controlplane_dns.lookup import ResolverLookup  # noqa: PLC0415  dnspython: the worker's
+
+    settings = parts.settings
+    nameservers = [parse_nameserver(each) for each in settings.domain_nameservers]
+    return DomainWatch(
+        database=parts.owner,
+        lookup=ResolverLookup(timeout_s=settings.worker_call_s, nameservers=nameservers),
+        base_domain=settings.base_domain,
+        dns_target=settings.dns_target,
+    )
+
+
 async def run_worker(parts: Parts, stopping: asyncio.Event) -> None:
     """The loops of one worker, until `stopping` is set."""
     engine, mailroom = open_engine(parts), open_mailroom(parts)
-    wake = {OPERATIONS_CHANNEL: engine.wake, deliveries.CHANNEL: mailroom.wake}
+    watch = open_domain_watch(parts)
+    wake = {
+        OPERATIONS_CHANNEL: engine.wake,
+        deliveries.CHANNEL: mailroom.wake,
+        domains.CHANNEL: watch.wake,
+    }
     direct = parts.settings.database_url_direct.get_secret_value()
     # The first tenant must not wait for Alembic: about a second, once per process.
     await asyncio.to_thread(compiled, parts.template)
@@ -296,4 +248,5 @@ async def run_worker(parts: Parts, stopping: asyncio.Event) -> None:
         group.create_task(engine.run(stopping))
         group.create_task(mailroom.run(stopping))
         group.create_task(open_reaper(parts).run(stopping))
+        group.create_task(watch.run(stopping))
         group.create_task(listen(direct, wake, stopping))

@@ -82,7 +82,7 @@ def _print(done: Reconciled) -> None:
 
 
 async def _reconcile(*, dry_run: bool) -> Reconciled:
-    from controlplane import settings, wiring  # noqa: PLC0415  the help must not wait
+    from controlplane import replicas, settings  # noqa: PLC0415  the help must not wait
     from controlplane.cli import owner  # noqa: PLC0415
     from controlplane.provisioning import reconcile  # noqa: PLC0415
     from controlplane.store import findings, tenants  # noqa: PLC0415
@@ -91,8 +91,8 @@ async def _reconcile(*, dry_run: bool) -> Reconciled:
     told = settings.load()
     async with (
         owner.database() as database,
-        wiring.open_counts(told) as counts,
-        wiring.open_zone(told, counts) as dns,
+        replicas.open_counts(told) as counts,
+        replicas.open_zone(told, counts) as dns,
     ):
         async with database.connect() as conn:
             installation = await tenants.installation_id(conn)

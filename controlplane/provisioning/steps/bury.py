@@ -7,12 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.tenants import HoldReason, TenantState
 from controlplane.provisioning.step import OneWay, Output, Target
-from controlplane.store import deliveries, holds, tenants
+from controlplane.store import deliveries, domains, holds, tenants
 
 
 @dataclass(frozen=True)
 class Bury(OneWay):
-    """Lets go of the tenant's subdomain, which nobody may claim for the time of `quarantine`."""
+    """Lets go of the tenant's own domains, and of its subdomain, which nobody may claim for the time
+    of `quarantine`."""
 
     quarantine: timedelta
 
@@ -22,6 +23,7 @@ class Bury(OneWay):
             return None
         await tenants.set_state(tx, tenant.id, TenantState.PURGED)
         await deliveries.withdraw(tx, tenant.id)
+        await domains.forget(tx, tenant.id)
         # A failed one has let go of its name before; somebody else may have it by now.
         if tenant.state is not TenantState.FAILED:
             await holds.quarantine(
