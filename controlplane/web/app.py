@@ -30,6 +30,7 @@ from controlplane.web.auth import admins_only
 from controlplane.web.dispatch import HostDispatch
 from controlplane.web.hub import Hub
 from controlplane.web.limits import BodyLimit
+from controlplane.web.mail_figures import MailFigures
 from controlplane.web.metrics import Metrics
 from controlplane.web.openapi import BEARER, document
 from controlplane.web.options import answering_options
@@ -96,7 +97,7 @@ def create_app(parts: Parts) -> ASGIApp:
     audit = AuditQueue(parts.control, registry=registry)
     dispatch = HostDispatch(
         admin=Metrics(
-            _admin_app(parts, audit),
+            _admin_app(parts, audit, MailFigures(registry=registry)),
             registry=registry,
             control=parts.control,
             token=parts.settings.metrics_token,
@@ -110,7 +111,7 @@ def create_app(parts: Parts) -> ASGIApp:
     return Outer(limited, registry=registry)
 
 
-def _admin_app(parts: Parts, audit: AuditQueue) -> ASGIApp:
+def _admin_app(parts: Parts, audit: AuditQueue, mails: MailFigures) -> ASGIApp:
     direct = parts.settings.database_url_direct.get_secret_value()
     hub = Hub(direct)
 
@@ -130,6 +131,8 @@ def _admin_app(parts: Parts, audit: AuditQueue) -> ASGIApp:
         logging_config=None,
         exception_handlers=exception_handlers(),
         lifespan=[lifespan],
-        state=State({"parts": parts, "hub": hub, "recent_tokens": edge.RecentTokens()}),
+        state=State(
+            {"parts": parts, "hub": hub, "recent_tokens": edge.RecentTokens(), "mails": mails}
+        ),
     )
     return answering_options(templated(app))

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from controlplane.domain.mail import Fate
 from controlplane.web.app import create_app
 from controlplane_emails.sns_topic import SnsTopic
 from tests.database import Server, fresh_database
@@ -26,6 +27,7 @@ from tests.sns import (
     subscribe_url,
 )
 from tests.web.calls import TENANTS, Site, new_tenant, open_site
+from tests.web.test_metrics import scraped
 
 pytestmark = pytest.mark.anyio
 
@@ -233,6 +235,25 @@ async def test_what_concerns_no_mail_of_ours_is_taken_and_forgotten(
     before = await hook.world()
     assert (await hook.send(signer().sign(notification(message)))).status_code == 204
     assert await hook.world() == before
+
+
+async def told(hook: Hook) -> dict[str, float]:
+    """What `/metrics` says of events, by fate."""
+    transport = httpx.ASGITransport(hook.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        counted = await scraped(client)
+    return {key[1]: n for key, n in counted.items() if key[0] == "controlplane_mail_events_total"}
+
+
+async def test_what_is_told_of_our_mails_is_counted_by_fate(hook: Hook) -> None:
+    before = await told(hook)
+    assert before.keys() == set(Fate)
+    for kind in ("Send", "Delivery", "Bounce", "Bounce", "Complaint"):
+        await hook.tell(kind)
+    await hook.send(signer().sign(notification(ses_event("Bounce", "ses-of-somebody-else"))))
+    after = await told(hook)
+    more = {fate: after[fate] - before[fate] for fate in Fate}
+    assert more == {"taken": 1, "delivered": 1, "rejected": 0, "bounced": 2, "complained": 1}
 
 
 def bounce(**changes: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from litestar import post
 
 from controlplane.errors import BodyTooLarge, NotFound
 from controlplane.store import mail_events
+from controlplane.web.mail_figures import MailFigures
 from controlplane.web.openapi import problems
 from controlplane.web.request import ApiRequest
 from controlplane_emails.ses_events import parse_event
@@ -46,4 +47,7 @@ async def _enter(request: ApiRequest, text: str) -> None:
         return
     async with request.parts.control.begin() as conn:
         mail = await mail_events.enter(conn, event)
+    if mail is not None:
+        figures: MailFigures = request.app.state.mails
+        figures.told(event.fate)
     log.info("mail_event", mail=str(mail) if mail else None, fate=str(event.fate))
