@@ -20,6 +20,7 @@ from controlplane.connections import (
     open_control,
     open_owner,
 )
+from controlplane.domain import letters
 from controlplane.domain.mail import Message
 from controlplane.domain.tenants import Tenant, TenantState
 from controlplane.domain_settings import parse_nameserver
@@ -164,23 +165,21 @@ def welcome_renderer(settings: Settings) -> RenderWelcome:
     """Renders the welcome mail of a delivery; its links are built from the tenant's row."""
     from controlplane_emails import mime, own_templates, render  # noqa: PLC0415  Jinja: the worker's
 
-    if settings.mail_templates is not None:
-        own_templates.check(settings.mail_templates)
-    home = settings.base_domain
+    templates, home = settings.mail_templates, settings.base_domain
+    if templates is not None:
+        own_templates.check(templates)
 
     def welcome(delivery: Delivery, tenant: Tenant, token: str) -> Message:
-        address = settings.url_of(tenant.subdomain)
-        return render.welcome(
-            message_id=mime.message_id(delivery.operation_id, delivery.template, home),
+        letter = letters.Welcome(
             to=delivery.recipient,
             tenant_name=tenant.name,
-            admin_name=tenant.admin_name,
-            tenant_url=address,
-            # Behind the #, the token is sent to no server, and so stands in no log.
-            setup_url=f"{address}/setup#token={token}",
-            valid_hours=round(settings.setup_token_hours),
-            templates=settings.mail_templates,
+            tenant_url=settings.url_of(tenant.subdomain),
+            person_name=tenant.admin_name,
+            token=token,
+            valid_for=timedelta(hours=settings.setup_token_hours),
         )
+        message_id = mime.message_id(delivery.operation_id, delivery.template, home)
+        return render.render(letter, message_id=message_id, templates=templates)
 
     return welcome
 

@@ -7,18 +7,21 @@ import click
 
 from controlplane import settings
 from controlplane.cli.output import Output, output_option, print_json
+from controlplane.domain.letters import LETTERS
 
 if TYPE_CHECKING:
     from controlplane.domain.mail import Message
 
+_SETTING = settings.variable("mail_templates")
+
 
 @click.group("email")
 def command() -> None:
-    """Mails to tenants."""
+    """Mails to tenants' people."""
 
 
 @command.command("preview")
-@click.argument("template", type=click.Choice(["welcome"]))
+@click.argument("template", type=click.Choice([letter.template for letter in LETTERS]))
 @click.option(
     "--templates",
     type=click.Path(path_type=Path),
@@ -31,9 +34,10 @@ def preview(*, template: str, templates: Path | None, html: bool, output: Output
     # The help must not wait for Jinja.
     from controlplane_emails import own_templates  # noqa: PLC0415
 
-    folder = templates or _configured()
+    folder = _configured() if templates is None else templates
     if folder is not None:
-        own_templates.check(folder)
+        named = _SETTING if templates is None else "--templates"
+        own_templates.check(folder, named=named)
     mail = own_templates.preview(template, templates=folder)
     if output is Output.JSON:
         print_json({"subject": mail.subject, "text": mail.text, "html": mail.html})
@@ -46,5 +50,5 @@ def _text(mail: "Message") -> str:
 
 
 def _configured() -> Path | None:
-    named = settings.given().get(settings.variable("mail_templates"))
-    return Path(named) if named else None
+    folder = settings.given().get(_SETTING)
+    return Path(folder) if folder else None

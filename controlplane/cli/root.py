@@ -21,7 +21,7 @@ COMMANDS = {
     "worker": "Run a worker: it carries operations out.",
     "migrate": "Bring the public schema to this release and grant the logins their rights.",
     "admin": "Global admins.",
-    "token": "API tokens of global admins.",
+    "token": "API tokens: of global admins, and for trials of tenants' users.",
     "tenant": "Create, list, show, suspend, rename, delete, restore, purge tenants.",
     "operation": "List, show, watch, cancel, resume, abandon operations.",
     "schema": "What is in a tenant's schema.",
