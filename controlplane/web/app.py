@@ -14,6 +14,7 @@ from controlplane import __version__
 from controlplane.connections import control_figures
 from controlplane.routing import listening, pool_figures
 from controlplane.web.api import (
+    domains,
     edge,
     findings,
     holds,
@@ -52,6 +53,7 @@ admin_router = Router(
     route_handlers=[
         tenants.router,
         lifecycle.router,
+        domains.router,
         holds.router,
         operations.router,
         findings.router,

@@ -31,7 +31,7 @@ _SETTINGS = """
 [[operations]]
 include-operation-id = [
   "createTenant", "provisionTenant", "suspendTenant", "resumeTenant", "restoreTenant", "purgeTenant",
-  "resendWelcome", "renameTenant",
+  "resendWelcome", "renameTenant", "addDomain", "changeDomain", "checkDomain", "removeDomain",
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422"]
 

@@ -13,7 +13,7 @@ from controlplane.domain.tenants import TenantState, Tier
 from controlplane.errors import OperationNotFound, ValidationFailed
 from controlplane.provisioning import requests
 from controlplane.provisioning.plans import PROVISION
-from controlplane.store import deliveries, operations, tenants
+from controlplane.store import deliveries, domains, operations, tenants
 from controlplane.store.operations import OperationView
 from controlplane.web import paging
 from controlplane.web.accept import accepted, once, waited
@@ -134,12 +134,14 @@ async def list_tenants(
     responses=problems(401, 403, 404, 422),
 )
 async def get_tenant(request: ApiRequest, tenant_id: FromPath[UUID]) -> Response[TenantDetailBody]:
-    """A tenant with its conditions, its mails and its newest operations."""
+    """A tenant with its conditions, its own domains, its mails and its newest operations."""
     async with reading(request.parts) as conn:
         tenant = await tenants.get(conn, tenant_id)
+        own = await domains.of_tenant(conn, tenant_id)
         mails = await deliveries.of_tenant(conn, tenant_id)
         newest = await operations.page(conn, limit=_NEWEST, tenant_id=tenant_id)
-    body = tenant_detail(tenant, request.parts.settings, mails=mails, operations=newest)
+    settings = request.parts.settings
+    body = tenant_detail(tenant, settings, domains=own, mails=mails, operations=newest)
     return Response(body, headers={"etag": f'"{tenant.version}"'})
 
 

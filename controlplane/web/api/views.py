@@ -10,7 +10,9 @@ from controlplane.domain.mail import DeliveryState
 from controlplane.domain.operations import FINISHED, OperationState, StepState
 from controlplane.domain.tenants import Tenant, TenantState, Tier
 from controlplane.settings import Settings
+from controlplane.store.domains import Domain
 from controlplane.store.operations import OperationView
+from controlplane.web.api.domain_bodies import DomainBody, domain_body
 
 OPERATIONS = "/api/admin/operations"
 TENANTS = "/api/admin/tenants"
@@ -100,9 +102,11 @@ class MailBody(Struct):
 
 
 class TenantDetailBody(TenantBody):
-    """A tenant with its conditions, its mails and its newest operations, newest first."""
+    """A tenant with its conditions, its own domains, its mails and its newest operations, newest
+    first."""
 
     conditions: list[ConditionBody]
+    domains: list[DomainBody]
     mails: list[MailBody]
     operations: list[OperationBody]
 
@@ -153,6 +157,7 @@ def tenant_detail(
     tenant: Tenant,
     settings: Settings,
     *,
+    domains: list[Domain],
     mails: list[dict[str, Any]],
     operations: list[OperationView],
 ) -> TenantDetailBody:
@@ -160,6 +165,7 @@ def tenant_detail(
     return TenantDetailBody(
         **_tenant(tenant, settings),
         conditions=[_condition(name, entry) for name, entry in tenant.conditions.items()],
+        domains=[domain_body(domain, tenant, settings) for domain in domains],
         mails=[_mail(mail) for mail in mails],
         operations=[operation_body(operation) for operation in operations],
     )
@@ -187,6 +193,7 @@ def _tenant(tenant: Tenant, settings: Settings) -> dict[str, Any]:
             "self": address,
             "provision": f"{address}/provision",
             "operations": f"{OPERATIONS}?tenant_id={tenant.id}",
+            "domains": f"{address}/domains",
         },
     }
 

@@ -1,13 +1,11 @@
 """Tenants' own domains as rows: claimed once each for a look, written by whoever holds it, one owner."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import NullPool, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.own_domains import DomainState, Verdict
 from controlplane.domain.own_hosts import Host
@@ -25,8 +23,6 @@ from controlplane.store import domains, tenants
 from controlplane.store.domain_tables import tenant_domains as table
 from controlplane.store.domains import Domain, Due
 from controlplane.store.tables import audit_log
-from controlplane.store.urls import sqlalchemy_url
-from tests.database import Database, Server, fresh_database
 from tests.integration.store.conftest import ADMIN, Accepted, accept
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
@@ -37,21 +33,21 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 async def acme(conn: AsyncConnection) -> Accepted:
-    return await _active(conn, "acme")
+    return await active(conn, "acme")
 
 
 @pytest.fixture
 async def globex(conn: AsyncConnection) -> Accepted:
-    return await _active(conn, "globex")
+    return await active(conn, "globex")
 
 
-async def _active(conn: AsyncConnection, subdomain: str) -> Accepted:
+async def active(conn: AsyncConnection, subdomain: str) -> Accepted:
     made = await accept(conn, subdomain)
     await tenants.set_state(conn, made.id, TenantState.ACTIVE)
     return made
 
 
-async def _add(
+async def add(
     conn: AsyncConnection,
     tenant_id: UUID,
     host: Host = WWW,
@@ -65,7 +61,7 @@ async def _add(
     return added
 
 
-async def _claim(conn: AsyncConnection, limit: int = 10) -> list[Due]:
+async def claim(conn: AsyncConnection, limit: int = 10) -> list[Due]:
     return await domains.claim(conn, limit=limit, lease_s=60)
 
 
@@ -85,14 +81,14 @@ async def _verify(conn: AsyncConnection, tenant_id: UUID, host: Host = WWW) -> N
 async def test_a_claim_has_a_challenge_of_its_own_and_is_due_at_once(
     conn: AsyncConnection, acme: Accepted, globex: Accepted
 ) -> None:
-    mine, theirs = await _add(conn, acme.id), await _add(conn, globex.id)
-    other = await _add(conn, acme.id, Host("acme.example"), redirects=True)
+    mine, theirs = await add(conn, acme.id), await add(conn, globex.id)
+    other = await add(conn, acme.id, Host("acme.example"), redirects=True)
     assert len({mine.challenge, theirs.challenge, other.challenge}) == 3
     assert mine.challenge.startswith("controlplane-verify=")
     assert (mine.state, mine.is_primary, mine.redirects) == (DomainState.PENDING, False, False)
     assert other.redirects
     assert [d.host for d in await domains.of_tenant(conn, acme.id)] == ["acme.example", WWW]
-    found = await _claim(conn)
+    found = await claim(conn)
     assert {(due.domain.id, due.subdomain) for due in found} == {
         (mine.id, "acme"),
         (other.id, "acme"),
@@ -101,7 +97,7 @@ async def test_a_claim_has_a_challenge_of_its_own_and_is_due_at_once(
 
 
 async def test_adding_again_changes_nothing(conn: AsyncConnection, acme: Accepted) -> None:
-    first = await _add(conn, acme.id)
+    first = await add(conn, acme.id)
     again = await own_domains.add(conn, acme.id, host=WWW, redirects=True, at_most=1, actor=ADMIN)
     assert not again[1]
     assert again[0] == first
@@ -110,24 +106,24 @@ async def test_adding_again_changes_nothing(conn: AsyncConnection, acme: Accepte
 async def test_a_host_that_another_tenant_has_proven_is_taken_and_nobody_is_named(
     conn: AsyncConnection, acme: Accepted, globex: Accepted
 ) -> None:
-    await _add(conn, acme.id)
-    await _add(conn, globex.id)
+    await add(conn, acme.id)
+    await add(conn, globex.id)
     await _verify(conn, acme.id)
-    third = await _active(conn, "initech")
+    third = await active(conn, "initech")
     with pytest.raises(DomainTaken) as caught:
-        await _add(conn, third.id)
+        await add(conn, third.id)
     assert "acme'" not in str(caught.value).replace(WWW, "")
     assert str(acme.id) not in str(caught.value)
     # Whose it is may ask again.
-    assert (await _add(conn, acme.id)).state is DomainState.VERIFIED
+    assert (await add(conn, acme.id)).state is DomainState.VERIFIED
 
 
 async def test_a_tenant_has_so_many_and_no_more(conn: AsyncConnection, acme: Accepted) -> None:
-    await _add(conn, acme.id, at_most=1)
+    await add(conn, acme.id, at_most=1)
     with pytest.raises(DomainLimit, match="1 domains"):
-        await _add(conn, acme.id, Host("two.example"), at_most=1)
+        await add(conn, acme.id, Host("two.example"), at_most=1)
     await own_domains.remove(conn, acme.id, WWW, actor=ADMIN)
-    await _add(conn, acme.id, Host("two.example"), at_most=1)
+    await add(conn, acme.id, Host("two.example"), at_most=1)
 
 
 _DELETED = [TenantState.DELETING, TenantState.DELETED]
@@ -145,12 +141,12 @@ _WAY: dict[TenantState, list[TenantState]] = {
 async def test_only_a_tenant_that_is_active_or_suspended_gets_domains(
     conn: AsyncConnection, acme: Accepted, state: TenantState
 ) -> None:
-    await _add(conn, acme.id)
+    await add(conn, acme.id)
     served = {TenantState.ACTIVE, TenantState.SUSPENDED}
     for step in _WAY[state]:
         await tenants.set_state(conn, acme.id, step)
     ways = (
-        _add(conn, acme.id, Host("two.example")),
+        add(conn, acme.id, Host("two.example")),
         own_domains.check(conn, acme.id, WWW, actor=ADMIN),
         own_domains.change(conn, acme.id, WWW, is_primary=True, redirects=None, actor=ADMIN),
     )
@@ -176,8 +172,8 @@ async def test_one_domain_is_the_primary_one_and_it_does_not_redirect(
     conn: AsyncConnection, acme: Accepted, globex: Accepted
 ) -> None:
     for tenant in (acme, globex):
-        await _add(conn, tenant.id, redirects=True)
-        await _add(conn, tenant.id, Host("two.example"))
+        await add(conn, tenant.id, redirects=True)
+        await add(conn, tenant.id, Host("two.example"))
 
     async def change(
         host: str, *, is_primary: bool | None = None, redirects: bool | None = None
@@ -205,8 +201,8 @@ async def test_one_domain_is_the_primary_one_and_it_does_not_redirect(
 
 
 async def test_what_was_done_is_on_record(conn: AsyncConnection, acme: Accepted) -> None:
-    await _add(conn, acme.id)
-    await _add(conn, acme.id)
+    await add(conn, acme.id)
+    await add(conn, acme.id)
     await own_domains.change(conn, acme.id, WWW, is_primary=True, redirects=None, actor=ADMIN)
     await own_domains.change(conn, acme.id, WWW, is_primary=True, redirects=None, actor=ADMIN)
     await own_domains.check(conn, acme.id, WWW, actor=ADMIN)
@@ -223,11 +219,11 @@ async def test_what_was_done_is_on_record(conn: AsyncConnection, acme: Accepted)
 async def test_what_was_claimed_is_not_due_until_its_lease_is_over(
     conn: AsyncConnection, acme: Accepted
 ) -> None:
-    await _add(conn, acme.id)
-    (first,) = await _claim(conn)
-    assert await _claim(conn) == []
+    await add(conn, acme.id)
+    (first,) = await claim(conn)
+    assert await claim(conn) == []
     await conn.execute(update(table).values(check_at=text("now() - interval '1 s'")))
-    (second,) = await _claim(conn)
+    (second,) = await claim(conn)
     assert not await domains.settle(conn, first, verdict(first, DomainState.VERIFIED))
     assert await domains.settle(conn, second, verdict(second, DomainState.VERIFIED))
     found = await domains.get(conn, acme.id, WWW)
@@ -241,22 +237,22 @@ async def test_the_one_that_has_waited_longest_is_first(
     conn: AsyncConnection, acme: Accepted
 ) -> None:
     for number in range(3):
-        added = await _add(conn, acme.id, Host(f"w{number}.example"))
+        added = await add(conn, acme.id, Host(f"w{number}.example"))
         ago = text(f"now() - interval '{(number * 2) % 3} min'")
         await conn.execute(update(table).where(table.c.id == added.id).values(check_at=ago))
-    first = await _claim(conn, 2)
+    first = await claim(conn, 2)
     assert {due.domain.host for due in first} == {"w1.example", "w2.example"}
-    assert [due.domain.host for due in await _claim(conn, 2)] == ["w0.example"]
+    assert [due.domain.host for due in await claim(conn, 2)] == ["w0.example"]
 
 
 async def test_a_look_that_somebody_asks_for_overtakes_the_one_under_way(
     conn: AsyncConnection, acme: Accepted
 ) -> None:
-    await _add(conn, acme.id)
-    (due,) = await _claim(conn)
+    await add(conn, acme.id)
+    (due,) = await claim(conn)
     await own_domains.check(conn, acme.id, WWW, actor=ADMIN)
     assert not await domains.settle(conn, due, verdict(due, DomainState.VERIFIED))
-    (again,) = await _claim(conn)
+    (again,) = await claim(conn)
     await own_domains.change(conn, acme.id, WWW, is_primary=True, redirects=None, actor=ADMIN)
     # What has nothing to do with the look stays.
     assert await domains.settle(conn, again, verdict(again, DomainState.VERIFIED, None))
@@ -267,8 +263,8 @@ async def test_a_look_that_somebody_asks_for_overtakes_the_one_under_way(
 async def test_what_was_removed_meanwhile_stays_removed(
     conn: AsyncConnection, acme: Accepted
 ) -> None:
-    await _add(conn, acme.id)
-    (due,) = await _claim(conn)
+    await add(conn, acme.id)
+    (due,) = await claim(conn)
     await own_domains.remove(conn, acme.id, WWW, actor=ADMIN)
     assert not await domains.settle(conn, due, verdict(due, DomainState.VERIFIED))
     assert await domains.of_tenant(conn, acme.id) == []
@@ -278,53 +274,7 @@ async def test_forgetting_takes_all_of_one_tenants_and_no_others(
     conn: AsyncConnection, acme: Accepted, globex: Accepted
 ) -> None:
     for tenant in (acme, globex):
-        await _add(conn, tenant.id)
+        await add(conn, tenant.id)
     assert await domains.forget(conn, acme.id) == [WWW]
     assert await domains.of_tenant(conn, acme.id) == []
     assert [d.host for d in await domains.of_tenant(conn, globex.id)] == [WWW]
-
-
-@pytest.fixture(scope="module")
-def own_database(server: Server) -> Iterator[Database]:
-    with fresh_database(server) as made:
-        yield made
-
-
-@pytest.fixture
-async def owner(own_database: Database) -> AsyncIterator[AsyncEngine]:
-    """The worker's login, to commit in."""
-    engine = create_async_engine(sqlalchemy_url(own_database.owner_url), poolclass=NullPool)
-    async with engine.begin() as conn:
-        await conn.execute(table.delete())
-    yield engine
-    await engine.dispose()
-
-
-async def test_of_two_tenants_that_prove_one_host_at_once_one_has_it(owner: AsyncEngine) -> None:
-    async with owner.begin() as conn:
-        for subdomain in ("acme", "globex"):
-            await _add(conn, (await _active(conn, subdomain)).id)
-    async with owner.begin() as conn:
-        both = await _claim(conn)
-    assert len(both) == 2
-
-    async def settle(due: Due) -> bool:
-        async with owner.begin() as conn:
-            return await domains.settle(conn, due, verdict(due, DomainState.VERIFIED))
-
-    outcomes = await asyncio.gather(*map(settle, both), return_exceptions=True)
-    assert sorted(str(type(each).__name__) for each in outcomes) == ["DomainTaken", "bool"]
-    async with owner.connect() as conn:
-        states = (await conn.execute(select(table.c.state))).scalars().all()
-    assert sorted(states) == ["pending", "verified"]
-
-
-async def test_two_workers_never_claim_the_same(owner: AsyncEngine) -> None:
-    async with owner.begin() as conn:
-        tenant = await _active(conn, "initech")
-        for number in range(6):
-            await _add(conn, tenant.id, Host(f"w{number}.example"), at_most=10)
-    async with owner.begin() as first, owner.begin() as second:
-        mine, theirs = await _claim(first, 4), await _claim(second, 4)
-    hosts = [due.domain.host for due in (*mine, *theirs) if due.subdomain == "initech"]
-    assert sorted(hosts) == [f"w{number}.example" for number in range(6)]
