@@ -65,7 +65,8 @@ def open_owner(settings: Settings) -> AsyncEngine:
     """The worker's engine, as the owner on a direct connection."""
     engine = create_async_engine(
         sqlalchemy_url(settings.database_url_direct.get_secret_value()),
-        pool_size=settings.worker_slots + 3,
+        # Operations, as many upgrades of a rollout, and what the loops ask besides.
+        pool_size=2 * settings.worker_slots + 3,
         hide_parameters=True,
         connect_args={"options": _OWNER_SESSION, **_CONNECTION},
     )

@@ -181,6 +181,12 @@ class DomainNotFound(NotFound):
     code = "domain_not_found"
 
 
+class RolloutNotFound(NotFound):
+    """There is no such rollout."""
+
+    code = "rollout_not_found"
+
+
 class Conflict(ControlPlaneError):
     """The present state does not allow this."""
 
@@ -220,6 +226,18 @@ class OperationInProgress(Conflict):
     """The tenant has an operation in progress."""
 
     code = "provisioning_in_progress"
+
+
+class RolloutInProgress(Conflict):
+    """Another rollout has not ended."""
+
+    code = "rollout_in_progress"
+
+
+class RolloutRefused(Conflict):
+    """The tenant template cannot be rolled out like this."""
+
+    code = "rollout_refused"
 
 
 class IdempotencyInFlight(Conflict):
@@ -328,6 +346,12 @@ class Transient(StepError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after
+
+
+class RevisionFailed(Permanent):
+    """A revision of the tenant template failed in a tenant's schema."""
+
+    code = "revision_failed"
 
 
 class VerificationFailed(Permanent):

@@ -24,6 +24,9 @@ from controlplane.domain import letters
 from controlplane.domain.mail import Message
 from controlplane.domain.tenants import Tenant, TenantState
 from controlplane.domain_settings import parse_nameserver
+from controlplane.fleet.online import OnlineUpgrades
+from controlplane.fleet.roller import Roller
+from controlplane.fleet.upgrading import Compiled, Upgrader
 from controlplane.identity.keys import open_sealing, open_verifier
 from controlplane.identity.sealing import Sealing
 from controlplane.ports import DnsProvider, MailSender, PrincipalVerifier, RateLimits
@@ -53,7 +56,7 @@ from controlplane.replicas import open_counts, open_directory, open_zone
 from controlplane.routing import Tenancy, TenantDirectory
 from controlplane.senders import open_mail_events, open_sender
 from controlplane.settings import Settings
-from controlplane.store import deliveries, domains
+from controlplane.store import deliveries, domains, rollouts
 from controlplane.store.deliveries import Delivery
 from controlplane.store.operations import OPERATIONS_CHANNEL
 from controlplane.store.urls import sqlalchemy_url
@@ -216,6 +219,23 @@ def open_reaper(parts: Parts) -> Reaper:
     )
 
 
+def open_roller(parts: Parts) -> Roller:
+    """The loop that carries rollouts out; `run` it."""
+    compiled_way, direct = Compiled(parts.template), parts.settings.database_url_direct
+    return Roller(
+        database=parts.owner,
+        digest=parts.template.digest,
+        upgrader=Upgrader(parts.owner, parts.installation, compiled_way),
+        online=OnlineUpgrades(
+            url=direct.get_secret_value(),
+            installation=parts.installation,
+            template=parts.template,
+        ),
+        lanes=parts.settings.worker_slots,
+        poll_s=parts.settings.worker_poll_s,
+    )
+
+
 def open_domain_watch(parts: Parts) -> DomainWatch:
     """The loop that looks at the DNS of tenants' own domains; `run` it."""
     from controlplane_dns.lookup import ResolverLookup  # noqa: PLC0415  dnspython: the worker's
@@ -233,11 +253,12 @@ def open_domain_watch(parts: Parts) -> DomainWatch:
 async def run_worker(parts: Parts, stopping: asyncio.Event) -> None:
     """The loops of one worker, until `stopping` is set."""
     engine, mailroom = open_engine(parts), open_mailroom(parts)
-    watch = open_domain_watch(parts)
+    watch, roller = open_domain_watch(parts), open_roller(parts)
     wake = {
         OPERATIONS_CHANNEL: engine.wake,
         deliveries.CHANNEL: mailroom.wake,
         domains.CHANNEL: watch.wake,
+        rollouts.CHANNEL: roller.wake,
     }
     direct = parts.settings.database_url_direct.get_secret_value()
     # The first tenant must not wait for Alembic: about a second, once per process.
@@ -248,4 +269,5 @@ async def run_worker(parts: Parts, stopping: asyncio.Event) -> None:
         group.create_task(mailroom.run(stopping))
         group.create_task(open_reaper(parts).run(stopping))
         group.create_task(watch.run(stopping))
+        group.create_task(roller.run(stopping))
         group.create_task(listen(direct, wake, stopping))

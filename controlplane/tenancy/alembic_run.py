@@ -27,12 +27,18 @@ revisions = cache(environment.revisions)
 def upgrade(*, url: str, tenant_id: UUID, template: Template, lock_timeout_ms: int) -> str:
     """To the newest revisions in one transaction; returns the revision."""
     with _schema(url, tenant_id, lock_timeout_ms) as connection:
-        scripts = revisions(template)
+        return upgrade_on(connection, tenant_id=tenant_id, template=template)
 
-        def steps(present: Heads, _: object) -> list[RevisionStep]:
-            return environment.upgrade_steps(scripts, present)
 
-        return _run(connection, scripts, tenant_id, steps)
+def upgrade_on(connection: Connection, *, tenant_id: UUID, template: Template) -> str:
+    """To the newest revisions, in the transaction of a connection that is in the tenant's scope;
+    returns the revision. Raises environment.FAULTS, whatever a revision's Python may."""
+    scripts = revisions(template)
+
+    def steps(present: Heads, _: object) -> list[RevisionStep]:
+        return environment.upgrade_steps(scripts, present)
+
+    return _run(connection, scripts, tenant_id, steps)
 
 
 def downgrade(

@@ -1,0 +1,1 @@
+"""Every tenant's schema brought to the template's newest revision, as one supervised rollout."""

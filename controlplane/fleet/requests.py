@@ -1,0 +1,126 @@
+"""What may be asked of rollouts. Each function takes a connection, in whose transaction the request
+is accepted whole or not at all, and never commits."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controlplane.domain.rings import Member, assign, tags_of
+from controlplane.domain.rollouts import Ask, Policy, RolloutState, answer
+from controlplane.domain.tenants import TenantState, Tier
+from controlplane.errors import InvalidState
+from controlplane.fleet import journal
+from controlplane.store import audit, rollouts
+from controlplane.store.audit import Actor
+from controlplane.store.rollouts import Request, Rollout
+from controlplane.store.tables import tenants
+
+_PURGED = (TenantState.PURGING, TenantState.PURGED)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The tenants with a schema: those `behind` a revision by ring, with the revision that the
+    catalog says of each, and how many are there already."""
+
+    behind: dict[UUID, tuple[int, str | None]]
+    at_revision: int
+
+    def starts(self) -> dict[str, int]:
+        """How many are at each revision."""
+        found: dict[str, int] = {}
+        for _, revision in self.behind.values():
+            found[revision or ""] = found.get(revision or "", 0) + 1
+        return found
+
+    def sizes(self, policy: Policy) -> list[int]:
+        """How many are in each ring."""
+        rings = [ring for ring, _ in self.behind.values()]
+        return [rings.count(number) for number in range(len(policy.rings))]
+
+
+async def fleet(conn: AsyncConnection, *, revision: str, policy: Policy) -> Fleet:
+    """Who would be upgraded to a revision now: every schema, in whatever state its tenant is."""
+    c = tenants.c
+    query = select(c.id, c.subdomain, c.tier, c.revision, c.metadata)
+    rows = (await conn.execute(query.where(c.revision.is_not(None), c.state.not_in(_PURGED)))).all()
+    behind = {row.id: row for row in rows if row.revision != revision}
+    members = [
+        Member(row.id, row.subdomain, Tier(row.tier), tags_of(row.metadata))
+        for row in behind.values()
+    ]
+    rings = assign(policy.rings, members)
+    return Fleet(
+        {key: (ring, behind[key].revision) for key, ring in rings.items()},
+        at_revision=len(rows) - len(behind),
+    )
+
+
+async def start(
+    conn: AsyncConnection,
+    *,
+    revision: str,
+    digest: str,
+    policy: Policy,
+    actor: Actor,
+    request: Request | None = None,
+) -> Rollout:
+    """Begin a rollout; where nobody is behind it ends at once. Raises RolloutInProgress."""
+    found = await fleet(conn, revision=revision, policy=policy)
+    rollout_id = uuid4()
+    await rollouts.add(
+        conn,
+        rollout_id=rollout_id,
+        revision=revision,
+        digest=digest,
+        policy=policy,
+        targets=found.behind,
+        requested_by=actor.id,
+        request=request,
+    )
+    told: dict[str, Any] = {"revision": revision, "targets": len(found.behind)}
+    await audit.write(conn, actor, "rollout.start", target=str(rollout_id), after=told)
+    await journal.advance(conn, rollout_id)
+    return await rollouts.get(conn, rollout_id)
+
+
+async def ask(conn: AsyncConnection, rollout_id: UUID, what: Ask, *, actor: Actor) -> Rollout:
+    """Pause, resume, retry or cancel. Asking for what is so already changes nothing.
+
+    Raises RolloutNotFound, InvalidState, and RolloutInProgress where another has begun since.
+    """
+    rollout = await rollouts.get(conn, rollout_id, lock=True)
+    if rollout.state is _REACHED.get(what):
+        return rollout
+    follows = answer(what, rollout.state)
+    if follows is None:
+        raise InvalidState(f"The rollout is {rollout.state}; it cannot be asked to {what}.")
+    told: dict[str, Any] = {"state": follows}
+    if what is Ask.RETRY:
+        told["targets"] = await rollouts.try_again(conn, rollout_id)
+    await rollouts.set_state(conn, rollout_id, follows, excused=await _excused(conn, rollout, what))
+    before = {"state": rollout.state}
+    await audit.write(
+        conn, actor, f"rollout.{what}", target=str(rollout_id), before=before, after=told
+    )
+    return await rollouts.get(conn, rollout_id)
+
+
+_REACHED = {
+    Ask.PAUSE: RolloutState.PAUSED,
+    Ask.RESUME: RolloutState.RUNNING,
+    Ask.CANCEL: RolloutState.CANCELLED,
+}
+
+
+async def _excused(conn: AsyncConnection, rollout: Rollout, what: Ask) -> int:
+    """Whoever resumes a halted rollout has seen what failed; whoever retries has excused nothing."""
+    if what is Ask.RETRY:
+        return 0
+    if what is Ask.RESUME and rollout.state is RolloutState.HALTED:
+        found = await rollouts.progress(conn, rollout)
+        return found.rings[rollout.ring].failed
+    return rollout.excused

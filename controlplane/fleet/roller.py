@@ -1,0 +1,158 @@
+"""The loop of a worker that carries a rollout out, beside its operations.
+
+Any number of workers do so at once; what one has in hand the others pass over.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from controlplane.domain import rollouts as decide
+from controlplane.domain.rollouts import RolloutState
+from controlplane.errors import DatabaseUnavailable
+from controlplane.fleet import journal
+from controlplane.fleet.online import OnlineUpgrades
+from controlplane.fleet.upgrading import Outcome, Upgrader
+from controlplane.provisioning.waiting import first_of
+from controlplane.store import rollouts
+from controlplane.store.rollouts import Rollout
+
+log = structlog.get_logger()
+
+_BATCH = 500
+# In these a lane has got somewhere: what it asks for next may be there.
+_PROGRESS = frozenset({Outcome.DONE, Outcome.SKIPPED, Outcome.FAILED, Outcome.PUT_OFF})
+
+
+@dataclass
+class Roller:
+    """Upgrades targets of the live rollout, if it is of this release's template.
+
+    `wake` is set by whoever heard of a rollout. `lanes` targets are upgraded at once by this worker.
+    """
+
+    database: AsyncEngine
+    digest: str
+    upgrader: Upgrader
+    online: OnlineUpgrades
+    lanes: int = 2
+    poll_s: float = 1.0
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _due: deque[UUID] = field(default_factory=deque)
+    _refilling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # Of the last batch: whether anything came of it.
+    _moved: bool = True
+    _seed: int = field(default_factory=lambda: random.getrandbits(31))
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Returns when `stopping` is set and every upgrade that was begun has ended; one that runs
+        in the child is broken off."""
+        try:
+            while not stopping.is_set():
+                self.wake.clear()
+                if not await self._turn(stopping):
+                    await first_of(self.wake, stopping, timeout_s=self.poll_s)
+        finally:
+            await asyncio.to_thread(self.online.close)
+
+    async def _turn(self, stopping: asyncio.Event) -> bool:
+        """Whether something has come of it."""
+        try:
+            return await self.turn(stopping)
+        except DBAPIError as error:
+            log.warning("rollout_interrupted", error=type(error.orig).__name__)
+        except (BrokenProcessPool, DatabaseUnavailable) as error:
+            log.warning("rollout_interrupted", error=type(error).__name__)
+        return False
+
+    async def turn(self, stopping: asyncio.Event) -> bool:
+        """Upgrade what is due, then see what follows; whether something has come of it."""
+        rollout = await self._mine()
+        if rollout is None:
+            return False
+        self._due.clear()
+        self._moved = True
+        number = min(self.lanes, rollout.policy.max_parallel)
+        lanes = (self._lane(rollout, stopping) for _ in range(number))
+        done = _sum(await asyncio.gather(*lanes, return_exceptions=True))
+        if stopping.is_set():
+            return False
+        async with self.database.begin() as conn:
+            moved = await journal.advance(conn, rollout.id)
+        return moved or done > 0
+
+    async def _mine(self) -> Rollout | None:
+        async with self.database.begin() as conn:
+            rollout = await rollouts.live(conn)
+        if rollout is None or rollout.digest != self.digest:
+            return None
+        return rollout if rollout.state is RolloutState.RUNNING else None
+
+    async def _lane(self, rollout: Rollout, stopping: asyncio.Event) -> int:
+        done = 0
+        while not stopping.is_set():
+            tenant_id = await self._next(rollout)
+            if tenant_id is None:
+                break
+            outcome = await self._one(rollout, tenant_id)
+            if outcome is Outcome.NO_PLACE:
+                break
+            if outcome in _PROGRESS:
+                self._moved = True
+                done += 1
+        return done
+
+    async def _one(self, rollout: Rollout, tenant_id: UUID) -> Outcome:
+        outcome = await self.upgrader.one(rollout, tenant_id)
+        if outcome is not Outcome.NEEDS_ONLINE:
+            return outcome
+        try:
+            return await self.online.one(rollout, tenant_id)
+        except BrokenProcessPool:
+            await self._child_died(rollout, tenant_id)
+            return Outcome.PUT_OFF
+
+    async def _child_died(self, rollout: Rollout, tenant_id: UUID) -> None:
+        """Whatever killed it may be in the revision: it is tried as often as any other failure."""
+        code, detail = "child_died", "The process that ran the revision has died."
+        async with self.database.begin() as conn:
+            attempt = await journal.attempts(conn, rollout.id, tenant_id) + 1
+            if attempt >= rollout.policy.attempts:
+                await journal.fail(conn, rollout.id, tenant_id, code, detail)
+                return
+            await journal.wait(
+                conn,
+                rollout.id,
+                tenant_id,
+                after_s=decide.wait_s(attempt),
+                code=code,
+                detail=detail,
+                tried=True,
+            )
+
+    async def _next(self, rollout: Rollout) -> UUID | None:
+        async with self._refilling:
+            if not self._due and self._moved:
+                self._moved = False
+                async with self.database.begin() as conn:
+                    found = await journal.candidates(
+                        conn, rollout.id, seed=self._seed, limit=_BATCH
+                    )
+                self._due.extend(found)
+        return self._due.popleft() if self._due else None
+
+
+def _sum(results: Sequence[int | BaseException]) -> int:
+    """Raises the first exception, when every lane has ended."""
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return sum(result for result in results if isinstance(result, int))

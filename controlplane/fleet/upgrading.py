@@ -1,0 +1,241 @@
+"""One target of a rollout: its schema, the catalog and the journal change in one transaction."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+from psycopg import Error as DriverError
+from psycopg.sql import SQL, Literal
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from controlplane.domain import rollouts as decide
+from controlplane.domain.naming import schema_name
+from controlplane.domain.rollouts import Later, Refuse, Skip
+from controlplane.errors import RevisionFailed, RevisionNeedsOnline, TemplateInvalid
+from controlplane.fleet import journal
+from controlplane.fleet.journal import BACK, HEADS, Held
+from controlplane.store import driver
+from controlplane.store.rollouts import Rollout
+from controlplane.tenancy.compile import Script, compiled
+from controlplane.tenancy.scope import enter
+from controlplane.tenancy.template import Template
+
+log = structlog.get_logger()
+
+Failpoint = Callable[[str], Awaitable[None]]
+
+# Of a transaction that PostgreSQL has surely rolled back and that may work later: rollback,
+# resources, locks, and a statement cut off.
+_PASSING = ("40", "53", "55", "57014")
+# Of these the message names tables and columns; of others it may quote a tenant's data.
+_TOLD = "42"
+_TELLS = 300
+_OPERATION_S = 1.0
+_LIMITS = SQL("SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}")
+
+
+class Outcome(StrEnum):
+    DONE = "done"
+    # Somebody else has it, or it is not due any more.
+    MISSED = "missed"
+    # As many transactions are under way as may be.
+    NO_PLACE = "no_place"
+    PUT_OFF = "put_off"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    # Nothing was done: only Alembic itself can.
+    NEEDS_ONLINE = "needs_online"
+
+
+async def nowhere(_place: str) -> None:
+    """The failpoint of a worker that is not under test."""
+
+
+class Way(Protocol):
+    """How a schema comes to the newest revision, in the transaction of `conn`, which is in its
+    tenant's scope and has its limits. Returns what was asked of the schema at the end."""
+
+    async def prepare(self, heads: str) -> None:
+        """Raises RevisionNeedsOnline where this way does not lead there, TemplateInvalid where none
+        does."""
+
+    async def go(
+        self, conn: AsyncConnection, tenant_id: UUID, *, heads: str, limits: str, done: str
+    ) -> str:
+        """Raises DBAPIError, and RevisionFailed for what a revision's own Python raises."""
+
+
+@dataclass
+class Compiled:
+    """The compiled script and what enters it in the journal, in one message."""
+
+    template: Template
+    _scripts: dict[str, Script] = field(default_factory=dict)
+
+    async def prepare(self, heads: str) -> None:
+        if heads not in self._scripts:
+            start = frozenset(heads.split(","))
+            self._scripts[heads] = await asyncio.to_thread(compiled, self.template, start=start)
+
+    async def go(
+        self, conn: AsyncConnection, tenant_id: UUID, *, heads: str, limits: str, done: str
+    ) -> str:
+        script = self._scripts[heads].render(schema=schema_name(tenant_id), tenant_id=tenant_id)
+        return _last(await driver.rows_of_each(conn, f"{limits};\n{script}{done}"))
+
+
+@dataclass(frozen=True)
+class Upgrader:
+    """Upgrades targets, one at a time or many at once. `failpoint` is told of every place that a
+    transaction comes by; tests die there."""
+
+    database: AsyncEngine
+    installation: UUID
+    way: Way
+    failpoint: Failpoint = nowhere
+
+    async def one(self, rollout: Rollout, tenant_id: UUID) -> Outcome:
+        """Raises DBAPIError where the connection is lost: before or after, never in between."""
+        async with self.database.connect() as conn:
+            async with conn.begin():
+                outcome = await self._one(conn, rollout, tenant_id)
+                await self.failpoint("before-commit")
+            await self.failpoint("after-commit")
+        return outcome
+
+    async def _one(self, conn: AsyncConnection, rollout: Rollout, tenant_id: UUID) -> Outcome:
+        held, heads = await self._hold(conn, rollout, tenant_id)
+        await self.failpoint("held")
+        if held is None:
+            return Outcome.MISSED
+        if held.place is None:
+            return Outcome.NO_PLACE
+        course = decide.course(
+            held.state, revision=held.revision, operation=held.operation, parked=held.parked
+        )
+        match course:
+            case Skip(reason):
+                await journal.skip(conn, rollout.id, tenant_id, reason)
+                return Outcome.SKIPPED
+            case Later(reason):
+                await journal.wait(
+                    conn,
+                    rollout.id,
+                    tenant_id,
+                    after_s=_OPERATION_S,
+                    code="operation_in_progress",
+                    detail=reason,
+                    tried=False,
+                )
+                return Outcome.PUT_OFF
+            case Refuse(code, detail):
+                return await _fail(conn, rollout, tenant_id, code, detail)
+        return await self._upgrade(conn, rollout, tenant_id, held, heads)
+
+    async def _hold(
+        self, conn: AsyncConnection, rollout: Rollout, tenant_id: UUID
+    ) -> tuple[Held | None, str | None]:
+        """Hold the target and ask its schema for its revision, in one message."""
+        message = journal.hold_message(rollout, tenant_id, installation=self.installation)
+        try:
+            answers = await driver.rows_of_each(conn, f"{message};\n{enter(tenant_id)};\n{HEADS}")
+        except DBAPIError as error:
+            # Of the control plane's own tables nothing is ever undefined or forbidden.
+            if not (_sqlstate(error) or "").startswith(_TOLD):
+                raise
+            await driver.rows_of_each(conn, BACK)
+            held = await journal.hold(conn, rollout, tenant_id, installation=self.installation)
+            return held, None
+        return journal.held(answers), answers[-1][0][0]
+
+    async def _upgrade(
+        self,
+        conn: AsyncConnection,
+        rollout: Rollout,
+        tenant_id: UUID,
+        held: Held,
+        heads: str | None,
+    ) -> Outcome:
+        if not held.ours or heads is None:
+            await driver.rows_of_each(conn, BACK)
+            detail = "The tenant's schema is missing, has no revision or is not ours; look at it."
+            return await _fail(conn, rollout, tenant_id, "schema_missing", detail)
+        try:
+            await self.way.prepare(heads)
+            return await self._go(conn, rollout, tenant_id, heads)
+        except RevisionNeedsOnline:
+            return Outcome.NEEDS_ONLINE
+        except (TemplateInvalid, RevisionFailed) as error:
+            await driver.rows_of_each(conn, BACK)
+            return await _fail(conn, rollout, tenant_id, error.code, str(error))
+        except DBAPIError as error:
+            if error.connection_invalidated or _sqlstate(error) is None:
+                raise
+            await driver.rows_of_each(conn, BACK)
+            return await _database_failed(conn, rollout, tenant_id, held.attempt + 1, error)
+
+    async def _go(
+        self, conn: AsyncConnection, rollout: Rollout, tenant_id: UUID, heads: str
+    ) -> Outcome:
+        policy = rollout.policy
+        limits = _LIMITS.format(
+            Literal(policy.lock_timeout_ms), Literal(policy.statement_timeout_s * 1000)
+        ).as_string()
+        done = journal.done_message(rollout, tenant_id, before=heads)
+        if heads == rollout.revision:
+            found = _last(await driver.rows_of_each(conn, f"{limits};\n{done}"))
+        else:
+            found = await self.way.go(conn, tenant_id, heads=heads, limits=limits, done=done)
+        await self.failpoint("upgraded")
+        if found != rollout.revision:
+            raise RevisionFailed(f"The schema is at {found} after the upgrade; look at it.")
+        return Outcome.DONE
+
+
+def _last(answers: list[list[tuple[str]]]) -> str:
+    return answers[-1][0][0]
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    return error.orig.sqlstate if isinstance(error.orig, DriverError) else None
+
+
+async def _fail(
+    conn: AsyncConnection, rollout: Rollout, tenant_id: UUID, code: str, detail: str
+) -> Outcome:
+    log.warning("rollout_target_failed", rollout=str(rollout.id), tenant=str(tenant_id), code=code)
+    await journal.fail(conn, rollout.id, tenant_id, code, detail)
+    return Outcome.FAILED
+
+
+async def _database_failed(
+    conn: AsyncConnection, rollout: Rollout, tenant_id: UUID, attempt: int, error: DBAPIError
+) -> Outcome:
+    code, detail = told(error)
+    if (_sqlstate(error) or "").startswith(_PASSING) and attempt < rollout.policy.attempts:
+        await journal.wait(
+            conn,
+            rollout.id,
+            tenant_id,
+            after_s=decide.wait_s(attempt),
+            code=code,
+            detail=detail,
+            tried=True,
+        )
+        return Outcome.PUT_OFF
+    return await _fail(conn, rollout, tenant_id, code, detail)
+
+
+def told(error: DBAPIError) -> tuple[str, str]:
+    """What may be shown of a database's error: a code and one line."""
+    kind, state = type(error.orig).__name__, _sqlstate(error) or ""
+    if state.startswith(_TOLD) and isinstance(error.orig, DriverError):
+        return "sql_failed", f"{kind}: {error.orig.diag.message_primary}"[:_TELLS]
+    if state.startswith("55P03"):
+        return "lock_not_available", "A table of the tenant's was in use for too long."
+    return "sql_failed", f"PostgreSQL refused it ({kind}, {state})."

@@ -1,0 +1,86 @@
+"""Whatever dies in the middle of a rollout: every tenant is exactly before or after, and others go on."""
+
+import asyncio
+
+import pytest
+
+from controlplane.domain.rollouts import ENDED, RolloutState
+from tests.integration.fleet.ground import AFTER, BEFORE, NAMES
+from tests.integration.fleet.mortals import Mortals
+
+pytestmark = pytest.mark.anyio
+
+ALL_DONE = dict.fromkeys(NAMES, "done")
+_PATIENCE_S = 60
+
+
+@pytest.fixture(scope="module")
+def mortals():
+    with Mortals() as made:
+        yield made
+
+
+async def finish(fleet, rollout):
+    """Work until it has ended: the server may take a moment to see that somebody is gone."""
+    async with asyncio.timeout(_PATIENCE_S):
+        while (await fleet.view(rollout)).state not in ENDED:
+            await fleet.work()
+    return (await fleet.view(rollout)).state
+
+
+@pytest.mark.parametrize(
+    ("place", "upgraded"), [("held", 1), ("upgraded", 1), ("before-commit", 1), ("after-commit", 2)]
+)
+async def test_a_worker_killed_at_any_place_leaves_each_tenant_before_or_after(
+    fleet, mortals, place, upgraded
+):
+    rollout = await fleet.begin()
+    await asyncio.to_thread(
+        mortals.die,
+        url=fleet.database.owner_url,
+        installation=fleet.database.installation,
+        folder=fleet.new.application,
+        place=place,
+        visit=2,
+    )
+    assert sorted(fleet.revisions().values()) == [BEFORE] * (6 - upgraded) + [AFTER] * upgraded
+    assert list((await fleet.states(rollout)).values()).count("done") == upgraded
+    assert await finish(fleet, rollout) is RolloutState.SUCCEEDED
+    assert fleet.revisions() == dict.fromkeys(NAMES, AFTER)
+
+
+@pytest.mark.parametrize("place", ["held", "upgraded", "before-commit"])
+async def test_a_server_that_ends_all_sessions_midway_stops_no_worker(fleet, place):
+    """As a restart does."""
+    visits = 0
+
+    async def end_all(at):
+        nonlocal visits
+        visits += at == place
+        if visits == 3 and at == place:
+            with fleet.place.superuser() as conn:
+                conn.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+
+    rollout = await fleet.begin()
+    stopping = asyncio.Event()
+    running = asyncio.create_task(fleet.roller(failpoint=end_all).run(stopping))
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            while await _state(fleet, rollout) not in ENDED:  # noqa: ASYNC110  another task's sessions end
+                await asyncio.sleep(0.02)
+    finally:
+        stopping.set()
+        await running
+    assert visits >= 3
+    assert (await fleet.view(rollout)).state is RolloutState.SUCCEEDED
+    assert await fleet.states(rollout) == ALL_DONE
+    assert fleet.revisions() == dict.fromkeys(NAMES, AFTER)
+
+
+async def _state(fleet, rollout):
+    with fleet.place.superuser() as conn:
+        row = conn.execute("SELECT state FROM public.rollouts WHERE id = %s", [rollout.id])
+        return RolloutState(row.fetchone()[0])
