@@ -29,11 +29,10 @@ class Post:
 
     async def tenant(self, **wanted: str) -> str:
         """Where a tenant is that has become active, whatever becomes of its mail."""
-        made = await self.client.post(
-            TENANTS, json=new_tenant(**wanted), headers={"prefer": "wait=60"}
-        )
-        assert made.status_code == 201, made.text
-        return made.headers["location"]
+        accepted = await self.client.post(TENANTS, json=new_tenant(**wanted))
+        assert await self.ended(accepted) == "succeeded"
+        there: str = accepted.json()["links"]["tenant"]
+        return there
 
     async def ended(self, accepted: httpx.Response) -> str:
         """How an operation ended."""
