@@ -64,6 +64,9 @@ class Api:
         headers = {"Idempotency-Key": f'"{uuid4()}"'}
         return await self._again("PUT", path, json=body, headers=headers)
 
+    async def patch(self, path: str, body: Mapping[str, Any]) -> Json:
+        return await self._again("PATCH", path, json=body)
+
     async def delete(self, path: str) -> Json:
         return await self._again("DELETE", path)
 

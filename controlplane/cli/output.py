@@ -17,8 +17,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _GAP = "  "
 _NARROWEST = 6
 _COLOURS = {
-    **dict.fromkeys(["active", "succeeded", "done", "yes"], "green"),
-    **dict.fromkeys(["failed", "parked", "abandoned", "no"], "red"),
+    **dict.fromkeys(["active", "succeeded", "done", "yes", "verified"], "green"),
+    **dict.fromkeys(["failed", "parked", "abandoned", "no", "lost"], "red"),
     **dict.fromkeys(["provisioning", "deleting", "purging", "running", "unwinding"], "yellow"),
     **dict.fromkeys(["deleted", "purged", "cancelled", "undone", "pending"], "dim"),
 }

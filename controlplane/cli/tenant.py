@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from controlplane.cli import lifecycle, names
+from controlplane.cli import domains, lifecycle, names
 from controlplane.cli.acting import dry_run_option, finish, timeout_option, wait_option
 from controlplane.cli.client import TENANTS, open_api
 from controlplane.cli.output import (
@@ -42,7 +42,7 @@ def command() -> None:
     """
 
 
-for _each in (*lifecycle.COMMANDS, *names.COMMANDS):
+for _each in (*lifecycle.COMMANDS, *names.COMMANDS, domains.command):
     command.add_command(_each)
 
 
@@ -125,7 +125,7 @@ async def _list(limit: int, filters: dict[str, str | None], output: Output) -> N
 @click.argument("tenant")
 @output_option
 def show(*, tenant: str, output: Output) -> None:
-    """Show a tenant with its conditions, mails and operations."""
+    """Show a tenant with its conditions, domains, mails and operations."""
     asyncio.run(_show(tenant, output))
 
 
@@ -149,6 +149,10 @@ def _show_parts(tenant: Json) -> None:
             for c in tenant["conditions"]
         ]
         print_table(("CONDITION", "HOLDS", "AGE", "REASON"), rows, shrinks="REASON")
+    if tenant["domains"]:
+        click.echo()
+        own = [(d["host"], d["state"], _primary(d)) for d in tenant["domains"]]
+        print_table(("DOMAIN", "STATE", "KIND"), own, shrinks="DOMAIN")
     if tenant["mails"]:
         click.echo()
         mails = [(m["template"], m["state"], m["recipient"]) for m in tenant["mails"]]
@@ -159,6 +163,10 @@ def _show_parts(tenant: Json) -> None:
             (o["kind"], o["state"], age(o["created_at"]), o["id"]) for o in tenant["operations"]
         ]
         print_table(("OPERATION", "STATE", "AGE", "ID"), done)
+
+
+def _primary(domain: Json) -> str:
+    return "primary" if domain["is_primary"] else "redirects" if domain["redirects"] else "-"
 
 
 @command.command("delete", short_help="Take a tenant off the air; its rows are kept.")

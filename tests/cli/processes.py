@@ -21,6 +21,9 @@ PATIENCE_S = 120
 # A lease as short as it can be, so that another worker takes over soon.
 IMPATIENT = {"CONTROLPLANE_WORKER_LEASE_S": "3", "CONTROLPLANE_WORKER_BEAT_S": "1"}
 
+# Where no resolver listens: nobody outside is asked about tenants' own domains.
+OFFLINE = {"CONTROLPLANE_DOMAIN_NAMESERVERS": "127.0.0.1:9"}
+
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
@@ -62,7 +65,7 @@ class Dev:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603  our own program
                 [sys.executable, "-m", "controlplane", *command, *options],
-                env=child_environment(IMPATIENT),
+                env=child_environment({**IMPATIENT, **OFFLINE}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -47,6 +47,8 @@ def settings_of(database: Database, **changes: str) -> settings.Settings:
             "CONTROLPLANE_BASE_DOMAIN": BASE,
             "CONTROLPLANE_DNS": "memory",
             "CONTROLPLANE_DNS_TARGET": "192.0.2.1",
+            # Where no resolver listens: nobody outside is asked about tenants' own domains.
+            "CONTROLPLANE_DOMAIN_NAMESERVERS": "127.0.0.1:9",
             "CONTROLPLANE_MAIL": "memory",
             "CONTROLPLANE_MAIL_FROM": "controlplane@example.test",
             "CONTROLPLANE_BODY_LIMIT_BYTES": "65536",
