@@ -2,13 +2,16 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from controlplane import settings
 from controlplane.connections import open_owner, refusal
-from controlplane.errors import DatabaseUnavailable
+from controlplane.domain.tenants import RELEASED
+from controlplane.errors import DatabaseUnavailable, TenantNotFound
+from controlplane.store import tenants
 
 
 @contextlib.asynccontextmanager
@@ -31,3 +34,14 @@ async def database() -> AsyncIterator[AsyncEngine]:
         raise refusal(error) from error
     finally:
         await engine.dispose()
+
+
+async def tenant_id(conn: AsyncConnection, reference: str) -> UUID:
+    """The id that this is, or that of the tenant with this subdomain; of several, the one that
+    holds it. Raises TenantNotFound."""
+    with contextlib.suppress(ValueError):
+        return UUID(reference)
+    found = await tenants.page(conn, limit=1000, subdomain=reference.lower(), include_deleted=True)
+    if not found:
+        raise TenantNotFound(f"There is no tenant with the subdomain '{reference}'.")
+    return min(found, key=lambda tenant: tenant.state in RELEASED).id

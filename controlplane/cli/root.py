@@ -25,6 +25,7 @@ COMMANDS = {
     "tenant": "Create, list, show, suspend, rename, delete, restore, purge tenants.",
     "operation": "List, show, watch, cancel, resume, abandon operations.",
     "schema": "What is in a tenant's schema.",
+    "drift": "Compare tenants' schemas with what the template makes.",
     "template": "Check the template that tenants' schemas are made from.",
     "email": "See what tenants are sent.",
     "reconcile": "List what does not fit together, and have it set right.",
@@ -40,8 +41,8 @@ Examples:
 _CLIENT = """\
 tenant and operation talk to the API: CONTROLPLANE_URL says where it is,
 CONTROLPLANE_TOKEN or CONTROLPLANE_TOKEN_FILE holds the bearer token. serve,
-worker, migrate, admin, token, schema and reconcile need the settings of the
-control plane (docs/reference/settings.md).
+worker, migrate, admin, token, schema, drift and reconcile need the settings of
+the control plane (docs/reference/settings.md).
 """
 
 

@@ -3,12 +3,10 @@
 import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import click
 
 from controlplane.cli.output import Output, output_option, print_json, print_table
-from controlplane.domain.tenants import RELEASED
 from controlplane.errors import TenantNotFound
 
 if TYPE_CHECKING:
@@ -53,22 +51,10 @@ def _print_columns(tables: "list[TableShown]") -> None:
 
 async def _tables(reference: str) -> "list[TableShown]":
     from controlplane.cli import owner  # noqa: PLC0415  the help must not wait for SQLAlchemy
-    from controlplane.store import tenants  # noqa: PLC0415
     from controlplane.tenancy import inspect  # noqa: PLC0415
 
     async with owner.transaction() as conn:
-        try:
-            tenant_id = UUID(reference)
-        except ValueError:
-            found = await tenants.page(
-                conn, limit=1000, subdomain=reference.lower(), include_deleted=True
-            )
-            found.sort(key=lambda tenant: tenant.state in RELEASED)
-            if not found:
-                raise TenantNotFound(
-                    f"There is no tenant with the subdomain '{reference}'."
-                ) from None
-            tenant_id = found[0].id
+        tenant_id = await owner.tenant_id(conn, reference)
         tables = await inspect.show(conn, tenant_id=tenant_id)
     if not tables:
         raise TenantNotFound(f"The tenant '{reference}' has no schema.")

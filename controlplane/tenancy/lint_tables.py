@@ -27,6 +27,8 @@ PUBLIC_TABLES = frozenset(
         "operation_steps",
         "operations",
         "rate_counts",
+        "rollout_targets",
+        "rollouts",
         "subdomain_holds",
         "system_config",
         "tenant_changes",

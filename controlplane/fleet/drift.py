@@ -1,0 +1,103 @@
+"""Which tenants' schemas are not what the template makes, and how: over all of them."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from controlplane.domain.naming import schema_name
+from controlplane.domain.structure import Difference, differences
+from controlplane.tenancy import structure
+from controlplane.tenancy.structure import Reference
+from controlplane.tenancy.template import Template
+
+# As many as are asked about at once: bounds the server's memory and how long one question takes.
+_BATCH = 200
+# Whoever is being made or purged has a schema that is on its way.
+_TENANTS = text("""
+SELECT id, subdomain, state, revision FROM public.tenants
+WHERE state IN ('active', 'suspended', 'deleting', 'deleted') AND revision IS NOT NULL
+  AND id > :after AND (CAST(:only AS uuid) IS NULL OR id = :only)
+ORDER BY id LIMIT :at_most
+""")
+
+
+@dataclass(frozen=True)
+class Drifted:
+    """A tenant whose schema differs though it is at the template's revision."""
+
+    id: UUID
+    subdomain: str
+    state: str
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """`behind` counts the tenants at other revisions: those are a rollout's, and not compared."""
+
+    revision: str
+    looked_at: int
+    behind: int
+    drifted: tuple[Drifted, ...]
+
+
+async def look(
+    database: AsyncEngine,
+    *,
+    installation: UUID,
+    app_login: str,
+    template: Template,
+    only: UUID | None = None,
+) -> Report:
+    """Compare every tenant's schema, or one's, with what the template makes today. Changes nothing.
+
+    `database` is the owner's. Raises TemplateInvalid.
+    """
+    ours = await structure.reference(
+        database, installation=installation, app_login=app_login, template=template
+    )
+    looked_at = behind = 0
+    drifted: list[Drifted] = []
+    async with database.connect() as conn:
+        async for batch in _batches(conn, only):
+            current = [tenant for tenant in batch if tenant.revision == ours.revision]
+            looked_at += len(current)
+            behind += len(batch) - len(current)
+            drifted += await _drifted(conn, current, ours)
+    return Report(ours.revision, looked_at, behind, tuple(drifted))
+
+
+@dataclass(frozen=True)
+class _Tenant:
+    id: UUID
+    subdomain: str
+    state: str
+    revision: str
+
+
+async def _batches(conn: AsyncConnection, only: UUID | None) -> AsyncIterator[list[_Tenant]]:
+    after = UUID(int=0)
+    while True:
+        asked = {"after": after, "only": only, "at_most": _BATCH}
+        rows = (await conn.execute(_TENANTS, asked)).all()
+        if not rows:
+            return
+        yield [_Tenant(*row) for row in rows]
+        await conn.rollback()  # no snapshot is held for long
+        after = rows[-1].id
+
+
+async def _drifted(conn: AsyncConnection, tenants: list[_Tenant], ours: Reference) -> list[Drifted]:
+    """A schema that is missing altogether is for `reconcile` to tell."""
+    by_schema = {schema_name(tenant.id): tenant for tenant in tenants}
+    printed = await structure.fingerprints(conn, by_schema)
+    others = [schema for schema, print_ in printed.items() if print_ != ours.fingerprint]
+    found = await structure.facts(conn, others) if others else {}
+    return [
+        Drifted(tenant.id, tenant.subdomain, tenant.state, tuple(apart))
+        for schema, tenant in by_schema.items()
+        if schema in found and (apart := differences(ours.facts, found[schema]))
+    ]
