@@ -20,6 +20,14 @@ _LOST_WAIT = timedelta(days=1)
 _UNKNOWN_WAIT = timedelta(minutes=10)
 _GIVEN_UP = "Workers look no more by themselves; ask for a check once this is mended."
 
+_TAKEN = "domain_taken"
+# What may be in a domain's way, by its code.
+PROBLEMS = (
+    *(Proof.MISSING, Proof.WRONG, Proof.UNKNOWN),
+    *(Pointing.NOWHERE, Pointing.ASIDE, Pointing.ELSEWHERE),
+    _TAKEN,
+)
+
 
 class DomainState(StrEnum):
     """Whether a host leads to its tenant."""
@@ -74,7 +82,7 @@ def taken(before: Standing, verdict: Verdict, *, now: datetime) -> Verdict:
         after: timedelta | None = _LOST_WAIT
     else:
         after = _pending_wait(now - before.created_at)
-    problem = {"code": "domain_taken", "detail": "Another tenant has proven this domain first."}
+    problem = {"code": _TAKEN, "detail": "Another tenant has proven this domain first."}
     since = before.failing_since
     return Verdict(
         before.state,

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controlplane.domain.drift import Kind
 from controlplane.domain.mail import DeliveryState
 from controlplane.domain.operations import FINISHED, OperationState
+from controlplane.domain.own_domains import PROBLEMS, DomainState
 from controlplane.domain.tenants import TenantState
 
 _COUNTED = text("""
@@ -19,6 +20,12 @@ UNION ALL
 SELECT 'mails', state, count(*) FROM public.email_deliveries GROUP BY state
 UNION ALL
 SELECT 'findings', kind, count(*) FROM public.drift_findings GROUP BY kind
+UNION ALL
+SELECT 'domains', state, count(*) FROM public.tenant_domains GROUP BY state
+UNION ALL
+SELECT 'looks', CASE WHEN checked_at IS NULL THEN 'none' ELSE coalesce(last_error->>'code', 'ok') END,
+  count(*)
+FROM public.tenant_domains GROUP BY 2
 """)
 # As a worker would claim it; what is parked waits for somebody, not for a worker.
 _TIMES = text("""
@@ -26,7 +33,11 @@ SELECT
   (SELECT extract(epoch FROM clock_timestamp() - min(run_at)) FROM public.operations
    WHERE state IN ('pending', 'running', 'unwinding') AND run_at <= clock_timestamp()
      AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())) AS due_s,
-  (SELECT extract(epoch FROM looked_at) FROM public.drift_look) AS looked
+  (SELECT extract(epoch FROM looked_at) FROM public.drift_look) AS looked,
+  (SELECT extract(epoch FROM clock_timestamp() - min(check_at)) FROM public.tenant_domains
+   WHERE check_at <= clock_timestamp()) AS domain_due_s,
+  (SELECT count(*) FROM public.tenant_domains
+   WHERE state = 'verified' AND failing_since IS NOT NULL) AS failing
 """)
 
 
@@ -36,15 +47,20 @@ class Census:
 
     `operations` are those that have not ended. `oldest_due_s` is how long the one has waited that
     was due first and that no worker holds, 0 for none. `looked` is when a sweep looked last, since
-    1970, 0 for never.
+    1970, 0 for never. `looks` are tenants' own domains by what was seen last: `ok`, `none` or the
+    problem's code; `failing` those that are served while their proof is missing.
     """
 
     tenants: dict[str, int]
     operations: dict[str, int]
     mails: dict[str, int]
     findings: dict[str, int]
+    domains: dict[str, int]
+    looks: dict[str, int]
     oldest_due_s: float
     looked: float
+    oldest_domain_due_s: float
+    failing: int
 
 
 async def take(conn: AsyncConnection) -> Census:
@@ -54,8 +70,16 @@ async def take(conn: AsyncConnection) -> Census:
         "operations": {state.value: 0 for state in OperationState if state not in FINISHED},
         "mails": dict.fromkeys(DeliveryState, 0),
         "findings": dict.fromkeys(Kind, 0),
+        "domains": dict.fromkeys(DomainState, 0),
+        "looks": dict.fromkeys(("none", "ok", *PROBLEMS), 0),
     }
     for row in await conn.execute(_COUNTED):
         counted[row.what][row.which] = row.number
     times = (await conn.execute(_TIMES)).one()
-    return Census(**counted, oldest_due_s=float(times.due_s or 0), looked=float(times.looked or 0))
+    return Census(
+        **counted,
+        oldest_due_s=float(times.due_s or 0),
+        looked=float(times.looked or 0),
+        oldest_domain_due_s=float(times.domain_due_s or 0),
+        failing=times.failing,
+    )

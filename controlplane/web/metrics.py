@@ -179,6 +179,27 @@ def _families(counted: Census) -> Iterator[Metric]:
         "When a worker looked last for what does not fit together, since 1970; 0 for never.",
         counted.looked,
     )
+    yield from _domain_families(counted)
+
+
+def _domain_families(counted: Census) -> Iterator[Metric]:
+    yield _by("controlplane_domains", "Tenants' own domains by state.", "state", counted.domains)
+    yield _by(
+        "controlplane_domain_looks",
+        "Tenants' own domains by what a worker saw when it looked last.",
+        "outcome",
+        counted.looks,
+    )
+    yield _gauge(
+        "controlplane_domains_failing",
+        "Tenants' own domains that are served although their proof is missing.",
+        counted.failing,
+    )
+    yield _gauge(
+        "controlplane_domains_oldest_due_seconds",
+        "How long the domain has waited for a look that was due first.",
+        counted.oldest_domain_due_s,
+    )
 
 
 def _gauge(name: str, told: str, value: float) -> Metric:

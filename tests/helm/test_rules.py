@@ -27,7 +27,7 @@ def promtool(*arguments: str) -> str:
 
 @pytest.mark.requires("promtool")
 def test_promtool_accepts_the_rules() -> None:
-    assert "SUCCESS: 11 rules found" in promtool("check", "rules", str(RULES))
+    assert "SUCCESS: 13 rules found" in promtool("check", "rules", str(RULES))
 
 
 @pytest.mark.requires("promtool")

@@ -103,6 +103,35 @@ async def test_findings_are_counted_by_kind_with_the_time_of_the_look(database: 
     assert found["controlplane_findings_look_timestamp_seconds",] > 1_700_000_000
 
 
+async def test_domains_are_counted_by_state_and_by_what_was_seen(database: Database) -> None:
+    async with open_site(database) as site, at_once(site) as prometheus:
+        before = await scraped(prometheus)
+        async with site.parts.owner.begin() as conn:
+            await conn.exec_driver_sql(
+                "WITH t AS (INSERT INTO public.tenants (id, name, subdomain, state, tier, admin_email)"
+                " VALUES (gen_random_uuid(), 'A', 'acme', 'active', 'starter', 'a@b.test')"
+                " RETURNING id)"
+                " INSERT INTO public.tenant_domains (tenant_id, host, challenge, state, verified_at,"
+                " failing_since, checked_at, check_at, last_error)"
+                " SELECT id, host, 'x', state, verified, failing, now(), now() - ago, error FROM t,"
+                " (VALUES ('a.test', 'pending', NULL::timestamptz, NULL::timestamptz, '0 s'::interval,"
+                '   \'{"code": "txt_missing"}\'::jsonb),'
+                " ('b.test', 'verified', now(), now(), '1 h', '{\"code\": \"txt_missing\"}'),"
+                " ('c.test', 'verified', now(), NULL, '-1 h', NULL))"
+                " AS d (host, state, verified, failing, ago, error)"
+            )
+        found = await scraped(prometheus)
+    assert before["controlplane_domains", "verified"] == 0
+    assert before["controlplane_domain_looks", "points_elsewhere"] == 0
+    assert before["controlplane_domains_oldest_due_seconds",] == 0
+    assert found["controlplane_domains", "pending"] == 1
+    assert found["controlplane_domains", "verified"] == 2
+    assert found["controlplane_domain_looks", "txt_missing"] == 2
+    assert found["controlplane_domain_looks", "ok"] == 1
+    assert found["controlplane_domains_failing",] == 1
+    assert found["controlplane_domains_oldest_due_seconds",] >= 3600
+
+
 async def test_requests_are_timed_by_route_method_and_class_of_status(database: Database) -> None:
     async with open_site(database) as site, site.client() as client:
         body = new_tenant()
