@@ -1,12 +1,14 @@
 """Tenants created at once while Route 53 takes five requests a second.
 
-`PYTHONPATH=. python bench/crowd.py [N]`, 300 unless told otherwise; takes some minutes. API and workers are processes, the API of Route 53 is moto's behind a proxy that throttles what is too
-much in any second and says PENDING of each change for the first 20 s.
+`PYTHONPATH=. python bench/crowd.py [N]`, 300 unless told otherwise; takes some minutes. API and
+workers are processes, the API of Route 53 is moto's behind a proxy that throttles what is too much in
+any second and says PENDING of each change for its first 20 s.
 """
 
 import argparse
 import asyncio
 import contextlib
+import logging
 from collections import Counter
 from dataclasses import replace
 from statistics import median
@@ -18,7 +20,7 @@ import psycopg
 from controlplane.cli.ground import first_admin
 from controlplane.settings import load
 from controlplane.wiring import open_parts
-from tests.contract.route53_peer import SECRET, Front, Route53Peer, Sets, running_moto
+from tests.contract.route53_peer import SECRET, Front, Route53Peer, Sets, measured, running_moto
 from tests.http_proxy import Request
 
 _LIMIT = 5
@@ -26,7 +28,7 @@ _SPREAD_S = 20
 _WORKERS = 2
 _STATES = """
 SELECT o.state, o.error->>'code', row_number() OVER (ORDER BY o.created_at),
-  rank() OVER (ORDER BY o.finished_at),
+  rank() OVER (ORDER BY o.finished_at), o.epoch,
   extract(epoch FROM o.finished_at - min(o.created_at) OVER ())
 FROM public.operations o WHERE o.kind = 'provision'
 """
@@ -40,11 +42,14 @@ class Throttling(Front):
         self.times: list[float] = []
         self.throttled = 0
         self.most = 0
-        self._made: dict[str, float] = {}
+        self._made: dict[bytes, float] = {}
         self._known: Sets = {}
+        self.pending = 10**6
 
     def changed(self, sets: Sets) -> None:
         self._known = sets
+        # The name that Front is about to give it.
+        self._made[b"C%012d" % len(self._asked)] = monotonic()
 
     async def _sets(self, _request: Request) -> Sets:
         # Asking moto for all of them before each change would be most of what is measured.
@@ -58,13 +63,14 @@ class Throttling(Front):
             self.throttled += 1
             return False
         self.times.append(now)
-        if "/change/" in request.target:
-            first = self._made.setdefault(request.target, now)
-            # Asked about for the first time a second after it was made.
-            self.pending = 10**6 if now - first < _SPREAD_S - 1 else 0
-        else:
-            self.pending = 1
         return super().admits(request)
+
+    async def _change(self, request: Request) -> bytes:
+        answer = await super()._change(request)
+        made = self._made[request.target.rpartition("/")[2].encode()]
+        if monotonic() - made < _SPREAD_S:
+            return answer
+        return measured(answer.replace(b"PENDING", b"INSYNC"))
 
 
 async def _run(tenants: int) -> None:
@@ -100,15 +106,19 @@ async def _ended(url: str) -> str:
             await asyncio.sleep(1)
             rows = await (await conn.execute(_STATES)).fetchall()
     states = Counter(f"{state} {code or ''}".strip() for state, code, *_ in rows)
-    moved = sorted(abs(came - went) for _, _, came, went, _ in rows)
+    moved = sorted(abs(came - went) for _, _, came, went, *_ in rows)
+    claims = sorted(row[-2] for row in rows)
     seconds = sorted(float(row[-1]) for row in rows)
     return (
         f"{dict(states)}; first after {seconds[0]:.0f} s, half after {median(seconds):.0f} s, last "
-        f"after {seconds[-1]:.0f} s; places changed: half by {median(moved)}, most {moved[-1]}"
+        f"after {seconds[-1]:.0f} s; places changed: half by {median(moved)}, most {moved[-1]}; "
+        f"claims each: half {median(claims)}, most {claims[-1]}"
     )
 
 
 def main() -> None:
+    # moto tells of each request.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     given = argparse.ArgumentParser(description=__doc__)
     given.add_argument("tenants", type=int, nargs="?", default=300)
     asyncio.run(_run(given.parse_args().tenants))

@@ -114,8 +114,12 @@ class Turns(Protocol):
 
     async def take(self, holder: str, *, requests: int) -> float:
         """0 where the holder may make so many requests now. Else the seconds after which to ask
-        again: his place is kept meanwhile, and some minutes longer.
+        again, when it is his turn: his place is kept meanwhile, and some minutes longer.
 
         Raises ProviderUnavailable where nobody can tell.
         """
+        ...
+
+    async def put_first(self, holder: str, *, requests: int) -> None:
+        """The holder's turn was in vain: he gets the first place. Raises ProviderUnavailable."""
         ...

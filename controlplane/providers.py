@@ -1,5 +1,6 @@
 """Chooses the DNS provider; only the chosen one is imported."""
 
+from contextlib import ExitStack
 from typing import TypeVar, assert_never
 
 from controlplane.dns_settings import DnsKind
@@ -14,10 +15,10 @@ _NEEDS_EXTRA = (
 )
 
 
-def open_dns(settings: Settings, *, turns: Turns | None = None) -> DnsProvider:
+def open_dns(settings: Settings, *, closing: ExitStack, turns: Turns | None = None) -> DnsProvider:
     """The DNS provider that the settings name. Raises SettingsInvalid for what it lacks.
 
-    `turns` is the queue before a provider that takes only so many requests.
+    `closing` ends what it holds; `turns` is the queue before one that takes only so many requests.
     """
     match settings.dns:
         case DnsKind.ZONEFILE:
@@ -27,7 +28,7 @@ def open_dns(settings: Settings, *, turns: Turns | None = None) -> DnsProvider:
         case DnsKind.CLOUDFLARE:
             return _cloudflare(settings, turns)
         case DnsKind.ROUTE53:
-            return _route53(settings, turns)
+            return _route53(settings, turns, closing)
         case DnsKind.WILDCARD:
             return _wildcard(settings)
         case DnsKind.MEMORY:
@@ -90,18 +91,20 @@ def _cloudflare(settings: Settings, turns: Turns | None) -> DnsProvider:
     )
 
 
-def _route53(settings: Settings, turns: Turns | None) -> DnsProvider:
+def _route53(settings: Settings, turns: Turns | None, closing: ExitStack) -> DnsProvider:
     try:
         from controlplane_dns.route53 import Route53  # noqa: PLC0415  only the chosen one
         from controlplane_dns.route53_talk import Talk, connector  # noqa: PLC0415
     except ImportError as error:
         raise SettingsInvalid(_NEEDS_EXTRA.format(settings.dns)) from error
-    return Route53(
+    made = Route53(
         Talk(connector(timeout_s=settings.worker_call_s)),
         zone_id=needed(settings.dns_zone_id, "dns_zone_id", settings.dns),
         domain=settings.base_domain,
         turns=turns,
     )
+    closing.callback(made.close)
+    return made
 
 
 def _wildcard(settings: Settings) -> DnsProvider:

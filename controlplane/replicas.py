@@ -3,7 +3,7 @@ a DNS provider."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -50,15 +50,17 @@ async def open_directory(
 
 
 @asynccontextmanager
-async def open_zone(settings: Settings, counts: RateLimits) -> AsyncIterator[DnsProvider]:
+async def open_zone(settings: Settings) -> AsyncIterator[DnsProvider]:
     """The DNS provider; all processes queue before one that takes only so many requests."""
     allowed = _REQUESTS_PER_S.get(settings.dns)
-    if allowed is None:
-        yield open_dns(settings)
-        return
-    name, per_s = f"dns/{settings.dns}", settings.dns_requests_per_s or allowed
-    async with counting_pool(settings) as pool:
-        yield open_dns(settings, turns=PostgresTurns(pool, counts, name=name, per_s=per_s))
+    with ExitStack() as closing:
+        if allowed is None:
+            yield open_dns(settings, closing=closing)
+            return
+        name, per_s = f"dns/{settings.dns}", settings.dns_requests_per_s or allowed
+        async with counting_pool(settings) as pool:
+            turns = PostgresTurns(pool, name=name, per_s=per_s)
+            yield open_dns(settings, closing=closing, turns=turns)
 
 
 @asynccontextmanager

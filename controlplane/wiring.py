@@ -114,7 +114,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             tenancy=Tenancy(pool),
             directory=await stack.enter_async_context(open_directory(settings, pool, installation)),
             template=template.load(settings.tenant_template),
-            dns=await stack.enter_async_context(open_zone(settings, counts)),
+            dns=await stack.enter_async_context(open_zone(settings)),
             sender=open_sender(settings),
             verifier=open_verifier(settings),
             counts=counts,

@@ -89,11 +89,7 @@ async def _reconcile(*, dry_run: bool) -> Reconciled:
     from controlplane.store.audit import Actor  # noqa: PLC0415
 
     told = settings.load()
-    async with (
-        owner.database() as database,
-        replicas.open_counts(told) as counts,
-        replicas.open_zone(told, counts) as dns,
-    ):
+    async with owner.database() as database, replicas.open_zone(told) as dns:
         async with database.connect() as conn:
             installation = await tenants.installation_id(conn)
             since = await findings.since_when(conn)

@@ -12,6 +12,8 @@ PLACES = {
     Reach.LOCAL: ("before-begin", "after-fence", "after-effect", "before-commit", "after-commit"),
     Reach.REMOTE: ("before-intent", "before-call", "after-call", "before-commit", "after-commit"),
 }
+# In a step's output, until it is done: how many seconds it was told to queue.
+QUEUED = "queued_s"
 WAITS = ("before-wait-commit", "after-wait-commit")
 
 
@@ -53,7 +55,10 @@ class Course:
     def waiting(self, operation: Operation, later: Later) -> Operation:
         """The operation after a call that has to be made again. Waiting is no failure: it must not
         lengthen the back-off of one that may follow, nor use up what an undo may be tried."""
-        changes: dict[str, Any] = {self._counter: 0, "output": later.output, "state": self.started}
+        queued_s = (operation.steps[self.ordinal].output or {}).get(QUEUED, 0.0)
+        queued_s += later.after_s if later.queued else 0.0
+        output = {**(later.output or {}), QUEUED: queued_s} if queued_s else later.output
+        changes: dict[str, Any] = {self._counter: 0, "output": output, "state": self.started}
         return operation.with_step(self.ordinal, **changes)
 
     def place(self, name: str) -> str:

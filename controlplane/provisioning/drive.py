@@ -29,18 +29,11 @@ from controlplane.provisioning.crew import Crew
 from controlplane.provisioning.failures import database_failure, unforeseen
 from controlplane.provisioning.giving_back import give_back
 from controlplane.provisioning.leases import Lease
+from controlplane.provisioning.signals import Reconsider, Released
 from controlplane.provisioning.step import Later, LocalStep, Output, RemoteStep, Target
 from controlplane.store import audit, tenants
 
 log = structlog.get_logger()
-
-
-class Released(Exception):  # noqa: N818  no error: the drive has let go of the operation
-    """The operation was given back; the drive is over."""
-
-
-class Reconsider(Exception):  # noqa: N818  no error: decide again
-    """A cancel or the deadline showed at the fence; decide anew."""
 
 
 @dataclass
@@ -53,8 +46,9 @@ class Drive:
     _tenant: Any = field(default=None, repr=False)
     _conn: AsyncConnection = field(init=False, repr=False)
 
-    async def run(self) -> None:
-        """Returns when the operation is over or given back.
+    async def run(self) -> float | None:
+        """Returns when the operation is over or given back: where it queues for its turn, how many
+        seconds from now it has it.
 
         Raises LeaseLost, and whatever the database raises when a commit's fate is unknown: then
         nothing may be concluded, and the next claim reads the journal.
@@ -63,16 +57,17 @@ class Drive:
         async with self.crew.database.connect() as self._conn:
             self._tenant = await tenants.get(self._conn, self.operation.tenant_id)
             await self._conn.rollback()
-            await self._moves()
+            return await self._moves()
 
-    async def _moves(self) -> None:
+    async def _moves(self) -> float | None:
         while not isinstance(move := moves.next_move(self.operation), Rest):
             try:
                 await self._make(move)
             except Reconsider:
                 continue
-            except Released:
-                return
+            except Released as released:
+                return released.turn_s
+        return None
 
     async def _make(self, move: Perform | Undo | Unwind | Finish) -> None:
         match move:
@@ -166,7 +161,7 @@ class Drive:
         self.operation = after
         if isinstance(output, Later):
             await self.crew.failpoint(course.place("after-wait-commit"))
-            raise Released
+            raise Released(output.after_s if output.queued else None)
         await self._at(course, "after-commit")
 
     # -- what follows a failure ------------------------------------------------------------------

@@ -113,7 +113,10 @@ class Engine:
         lease = self.heartbeat.add(operation, lost, claimed=self._claimed)
         drive = Drive(self.crew, operation, lease)
         try:
-            await drive.run()
+            turn_s = await drive.run()
+            if turn_s is not None:
+                # By a poll it would come late for its turn, and together with others.
+                loop.call_later(turn_s, self.wake.set)
         except LeaseLost as error:
             log.warning("drive_lost", operation=str(operation.id), detail=str(error))
         except DBAPIError as error:

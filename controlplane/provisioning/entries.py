@@ -50,7 +50,9 @@ async def waiting(
         await _condition(tx, after, step, holds=False, reason=later.reason)
     event = f"{course.event}_waiting"
     await journal.record(tx, after, course.ordinal, event=event, error=late)
-    await journal.release(tx, after, after_s=later.after_s, ordinal=course.ordinal)
+    await journal.release(
+        tx, after, after_s=later.after_s, ordinal=course.ordinal, queued=later.queued
+    )
 
 
 async def _held(

@@ -18,9 +18,10 @@ from controlplane.provisioning.plans import plan_from_json
 from controlplane.store import driver
 
 # When the step `s` of the operation `o` is given up; null where its plan has no deadline for it,
-# or it has no record yet.
+# or it has no record yet. What it was told to queue (course.QUEUED) is no time of its own.
 _UNTIL = """(s.started_at
-  + make_interval(secs => (o.plan->'steps'->s.ordinal->>'deadline_s')::float8))"""
+  + make_interval(secs => (o.plan->'steps'->s.ordinal->>'deadline_s')::float8
+    + coalesce((s.output->>'queued_s')::float8, 0)))"""
 
 # The back-off of a crash loop is paid in advance: a worker that dies here leaves run_at moved on.
 _CLAIM = """
@@ -100,7 +101,7 @@ WITH op AS (
 # A wait does not outlast a deadline, where there is one to keep: the rollback would come late.
 _RELEASE = """
 UPDATE public.operations o SET lease_owner = NULL, lease_expires_at = NULL, attempt = 0,
-  run_at = least(clock_timestamp() + make_interval(secs => %(after)s * (1 + random() / 4)),
+  run_at = least(clock_timestamp() + make_interval(secs => %(after)s * (1 + %(spread)s * random())),
     CASE WHEN %(bounded)s THEN greatest(clock_timestamp(), least(deadline_at, (
       SELECT {until} FROM public.operation_steps s
       WHERE s.operation_id = o.id AND s.ordinal = %(ordinal)s))) END)
@@ -249,14 +250,19 @@ def _must_be_ours(row: Any, operation: Operation) -> None:
 
 
 async def release(
-    conn: AsyncConnection, operation: Operation, *, after_s: float, ordinal: int | None = None
+    conn: AsyncConnection,
+    operation: Operation,
+    *,
+    after_s: float,
+    ordinal: int | None = None,
+    queued: bool = False,
 ) -> None:
     """Give the lease back; the operation is due again after so many seconds (and up to a quarter
-    more, lest many come back at once), or, while it can still be rolled back, at its deadline or
-    that of the step which waits."""
+    more, lest many come back at once, unless each was told his own time), or, while it can still be
+    rolled back, at its deadline or that of the step which waits."""
     bounded = operation.state is not OperationState.UNWINDING and not operation.pivot_done
     asked = {**_key(operation), "after": after_s, "bounded": bounded, "ordinal": ordinal}
-    await conn.exec_driver_sql(_RELEASE, asked)
+    await conn.exec_driver_sql(_RELEASE, {**asked, "spread": 0.0 if queued else 0.25})
 
 
 async def let_go(conn: AsyncConnection, operation: Operation) -> None:

@@ -31,12 +31,14 @@ class Later:
 
     Bounded by the deadlines of step and operation; `output` is handed to the next call. What a
     local step has done so far is committed with it, so that others have their turn in between.
-    `reason` is shown at the tenant: why the step's condition does not hold yet.
+    `reason` is shown at the tenant: why the step's condition does not hold yet. `queued`: for its
+    turn at a provider; it is called exactly then, and that time is not counted towards its deadline.
     """
 
     after_s: float
     output: dict[str, Any] | None = None
     reason: str | None = None
+    queued: bool = False
 
 
 Output = dict[str, Any] | None

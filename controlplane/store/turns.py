@@ -1,108 +1,149 @@
-"""A queue for a provider that takes only so many requests a second, kept in PostgreSQL.
+"""The queue before a provider that takes only so many requests a second, kept in PostgreSQL.
 
-Requests are counted like all others (controlplane.domain.ratelimit), so that no second ever sees too
-many. Who comes while they are used up gets a place: the time at which he would have his turn if all
-before him used theirs. He goes away, comes back then, and goes before whoever has no place. The end
-of the queue and each place are rows beside the counts: the time is in `newest`, in microseconds. They
-may be lost like the counts; then whoever waits queues once more.
+All of it is one row beside the counts of requests: `newest` is when it was written, in microseconds,
+`counts` what controlplane.domain.turns says, in times before or after that. It may be lost like the
+counts; then whoever waits queues once more.
 """
 
-from collections.abc import Callable
-from typing import Any
+import asyncio
+from binascii import crc32
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
-from controlplane.domain.ratelimit import SLICES, Quota
+from controlplane.domain.turns import Pace, Place, Queue, Turn
 from controlplane.errors import ProviderUnavailable
-from controlplane.ports import RateLimits
 
-_WINDOW_S = 1
-# How long a place is kept for somebody who does not come.
-_KEPT_S = 600
+# A request arrives somewhat later than it was let through, one more so than another: what lies within
+# a second there may lie within more than that here.
+_WINDOW_US = 1_200_000
+_KEPT_S = 3600
+# So often a row is read again that somebody else has written since.
+_TRIES = 50
 _NOW = "(1000000 * coalesce(%(at)s, extract(epoch FROM clock_timestamp())))::bigint"
 
-_LOOK = f"""
-SELECT (SELECT newest FROM public.rate_counts WHERE counter = %(place)s) - {_NOW},
-  (SELECT newest FROM public.rate_counts WHERE counter = %(end)s) - {_NOW}
+_READ = f"""
+SELECT {_NOW}, newest, counts
+FROM (SELECT) AS one LEFT JOIN public.rate_counts ON counter = %(queue)s
 """  # noqa: S608  made of constants
-_JOIN = f"""
-WITH joined AS (
-  INSERT INTO public.rate_counts AS kept (counter, newest, counts, expires_at)
-  VALUES (%(end)s, {_NOW} + %(long)s, '{{}}', to_timestamp(({_NOW} + %(long)s) / 1e6))
-  ON CONFLICT (counter) DO UPDATE SET
-    newest = greatest(kept.newest, {_NOW}) + %(long)s,
-    expires_at = to_timestamp((greatest(kept.newest, {_NOW}) + %(long)s) / 1e6)
-  RETURNING newest AS place
-)
+# No lock is held between the two: a worker that freezes there stops nobody.
+_WRITE = """
 INSERT INTO public.rate_counts AS kept (counter, newest, counts, expires_at)
-SELECT %(place)s, place, '{{}}', to_timestamp(place / 1e6 + %(kept)s) FROM joined
-ON CONFLICT (counter) DO UPDATE SET newest = excluded.newest, expires_at = excluded.expires_at
-RETURNING newest - {_NOW}
-"""  # noqa: S608  made of constants
-_LEAVE = "DELETE FROM public.rate_counts WHERE counter = %(place)s"
+VALUES (%(queue)s, %(now)s, %(counts)s::int[], clock_timestamp() + make_interval(secs => %(kept)s))
+ON CONFLICT (counter) DO UPDATE SET
+  newest = excluded.newest, counts = excluded.counts, expires_at = excluded.expires_at
+WHERE kept.newest = %(was_newest)s AND kept.counts = %(was_counts)s::int[]
+RETURNING 1
+"""
 
 
 class PostgresTurns:
     """`per_s` requests in any second, of all who queue under this name.
 
-    The pool's connections are in autocommit. `clock` is for tests, in seconds; then `counts` goes
-    by it as well.
+    The pool's connections are in autocommit. `clock` and `pause` are for tests: seconds, instead of
+    the database's, and how to let some pass.
     """
 
     def __init__(
         self,
         pool: AsyncConnectionPool[Any],
-        counts: RateLimits,
         *,
         name: str,
         per_s: int,
         clock: Callable[[], float] | None = None,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._pool = pool
-        self._counts = counts
-        self._quota = Quota(name, per_s, _WINDOW_S)
-        # As fast as the counts let through in the long run.
-        self._each_us = round(_WINDOW_S * 1_000_000 * (SLICES + 1) / SLICES / per_s)
+        self._queue = f"{name}/queue"
+        self._pace = Pace(per_s, _WINDOW_US)
         self._clock = clock
+        self._pause = pause
 
     async def take(self, holder: str, *, requests: int) -> float:
-        terms = {
-            "place": f"{self._quota.key}/place/{holder}",
-            "end": f"{self._quota.key}/end",
-            "long": self._each_us * requests,
-            "kept": _KEPT_S,
-            "at": self._clock and self._clock(),
-        }
+        who = _number(holder)
+
+        def taken(queue: Queue, now_us: int) -> tuple[Queue, Turn]:
+            return queue.take(who, requests=requests, now_us=now_us, pace=self._pace)
+
+        turn = await self._changed(taken)
+        if not turn.has_come:
+            return turn.in_us / 1e6
+        if turn.in_us:
+            await self._pause(turn.in_us / 1e6)
+        return 0.0
+
+    async def put_first(self, holder: str, *, requests: int) -> None:
+        who = _number(holder)
+
+        def put(queue: Queue, now_us: int) -> tuple[Queue, Turn]:
+            after = queue.put_first(who, requests=requests, now_us=now_us)
+            return after, Turn(has_come=False, in_us=0)
+
+        await self._changed(put)
+
+    async def _changed(self, change: Callable[[Queue, int], tuple[Queue, Turn]]) -> Turn:
         try:
             async with self._pool.connection() as conn:
-                return await self._take(conn, terms, requests)
+                for _ in range(_TRIES):
+                    kept = await self._read(conn)
+                    queue, turn = change(kept.queue, kept.now_us)
+                    if await self._write(conn, kept, queue):
+                        return turn
         except psycopg.Error as error:
             raise ProviderUnavailable(f"PostgreSQL: {type(error).__name__}") from error
+        raise ProviderUnavailable("Too many join the queue before the provider at once.")
 
-    async def _take(
-        self, conn: psycopg.AsyncConnection[Any], terms: dict[str, Any], requests: int
-    ) -> float:
-        ((ahead_us, queue_us),) = await (await conn.execute(_LOOK, terms)).fetchall()
-        if ahead_us is not None and ahead_us > 0:
-            return float(ahead_us) / 1e6
-        if ahead_us is None and (queue_us or 0) > 0:
-            return await self._join(conn, terms)
-        refused_s = await self._refused_s(requests)
-        if refused_s and ahead_us is None:
-            return await self._join(conn, terms)
-        if not refused_s and ahead_us is not None:
-            await conn.execute(_LEAVE, terms)
-        return refused_s
+    async def _read(self, conn: psycopg.AsyncConnection[Any]) -> "_Kept":
+        asked = {"queue": self._queue, "at": self._clock and self._clock()}
+        (row,) = await (await conn.execute(_READ, asked)).fetchall()
+        return _Kept(*row)
 
-    async def _join(self, conn: psycopg.AsyncConnection[Any], terms: dict[str, Any]) -> float:
-        ((ahead_us,),) = await (await conn.execute(_JOIN, terms)).fetchall()
-        return float(ahead_us) / 1e6
+    async def _write(self, conn: psycopg.AsyncConnection[Any], kept: "_Kept", queue: Queue) -> bool:
+        told = {
+            "queue": self._queue,
+            "now": kept.now_us,
+            "counts": _to_counts(queue, kept.now_us),
+            "kept": _KEPT_S,
+            "was_newest": kept.newest,
+            "was_counts": kept.counts,
+        }
+        return await (await conn.execute(_WRITE, told)).fetchone() is not None
 
-    async def _refused_s(self, requests: int) -> float:
-        """0 if so many more are admitted. Those before one that is refused count all the same."""
-        for _ in range(requests):
-            verdict = await self._counts.hit([self._quota])
-            if not verdict.admitted:
-                return max(verdict.retry_after_s, 1e-3)
-        return 0.0
+
+class _Kept(NamedTuple):
+    """The row, or Nones, and what time it is."""
+
+    now_us: int
+    newest: int | None
+    counts: list[int] | None
+
+    @property
+    def queue(self) -> Queue:
+        return _from_counts(self.counts, self.newest) if self.counts and self.newest else Queue()
+
+
+def _to_counts(queue: Queue, now_us: int) -> list[int]:
+    """How many went, when each did in microseconds, and of each place holder, requests and when it
+    is due in milliseconds; of times what is between them and now, lest they need more than 32 bits."""
+    counts = [len(queue.went), *(at - now_us for at in queue.went)]
+    for one in queue.waiting:
+        counts += [one.holder, one.requests, (one.due_us - now_us) // 1_000]
+    return counts
+
+
+def _from_counts(counts: Sequence[int], now_us: int) -> Queue:
+    went, places = counts[1 : 1 + counts[0]], counts[1 + counts[0] :]
+    return Queue(
+        tuple(at + now_us for at in went),
+        tuple(
+            Place(holder, requests, due * 1_000 + now_us)
+            for holder, requests, due in zip(places[::3], places[1::3], places[2::3], strict=True)
+        ),
+    )
+
+
+def _number(holder: str) -> int:
+    """Of 32 bits. Two who have the same share a place; the second then queues once more."""
+    return crc32(holder.encode()) - 2**31

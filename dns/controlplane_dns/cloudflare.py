@@ -1,13 +1,12 @@
 """A zone at Cloudflare; needs the extra `cloudflare`."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import ClassVar
 from uuid import UUID
 
 from controlplane.domain.dns import OwnedRecord, Propagation, Record, RecordType
 from controlplane.domain.naming import Mark, Subdomain
-from controlplane.errors import ProviderBusy, ProviderUnavailable
+from controlplane.errors import ProviderUnavailable
 from controlplane.ports import Turns
 from controlplane_dns.cloudflare_api import URL, Api, Talk
 from controlplane_dns.cloudflare_zone import (
@@ -17,6 +16,7 @@ from controlplane_dns.cloudflare_zone import (
     of_tenant,
     parse_comment,
 )
+from controlplane_dns.turnstile import Turnstile
 from controlplane_dns.values import canonical
 
 # So often a name is looked at again that has changed between look and change.
@@ -47,13 +47,13 @@ class Cloudflare:
     ) -> None:
         self._api = Api(zone_id=zone_id, token=token, url=url, timeout_s=timeout_s)
         self._names = Names(domain)
-        self._turns = turns
+        self._turnstile = Turnstile("Cloudflare", turns)
 
     async def ensure(self, record: Record, mark: Mark) -> str:
         record = canonical(record)
         # Look, make, and read back; whom somebody gets in the way of looks more often.
-        await self._turn(mark, requests=2 if record.type is RecordType.CNAME else 3)
-        async with self._api.talk() as talk:
+        requests = 2 if record.type is RecordType.CNAME else 3
+        async with self._turnstile.turn(mark, requests=requests), self._api.talk() as talk:
             for _ in range(_ROUNDS):
                 if await self._is_made(talk, record, mark):
                     return f"{record.name} {comment(mark)}"
@@ -63,15 +63,13 @@ class Cloudflare:
         )
 
     async def absent(self, record: Record, mark: Mark) -> None:
-        await self._turn(mark, requests=2)
-        async with self._api.talk() as talk:
+        async with self._turnstile.turn(mark, requests=2), self._api.talk() as talk:
             for one in of_tenant(await talk.at(self._names.host(record.name)), mark):
                 await talk.delete(one.id)
 
     async def find(self, record: Record, mark: Mark) -> bool:
         wanted = canonical(record)
-        await self._turn(mark, requests=1)
-        async with self._api.talk() as talk:
+        async with self._turnstile.turn(mark, requests=1), self._api.talk() as talk:
             found = await talk.at(self._names.host(record.name))
         return any(one.fits(wanted) for one in of_tenant(found, mark))
 
@@ -80,15 +78,14 @@ class Cloudflare:
         name, _, told = reference.partition(" ")
         if parse_comment(told) is None:
             return Propagation.FAILED
-        await self._turn(reference, requests=1)
-        async with self._api.talk() as talk:
+        async with self._turnstile.turn(reference, requests=1), self._api.talk() as talk:
             found = await talk.at(self._names.host(name))
         is_there = any(one.comment == told for one in found)
         return Propagation.INSYNC if is_there else Propagation.FAILED
 
     async def owned(self, installation: UUID) -> AsyncIterator[OwnedRecord]:
         """Waits for its turn: no operation is held."""
-        await self._turn_comes(f"list {installation}")
+        await self._turnstile.comes(f"list {installation}")
         async with self._api.talk() as talk:
             found = await talk.commented(comment_start(installation))
         for one in found:
@@ -107,19 +104,3 @@ class Cloudflare:
         is_done = await talk.apply(changes)
         # Cloudflare lets addresses stand beside each other, but nothing beside an alias.
         return is_done and record.type is RecordType.CNAME
-
-    async def _turn(self, holder: Mark | str, *, requests: int) -> None:
-        wait_s = await self._turns.take(str(holder), requests=requests) if self._turns else 0
-        if wait_s:
-            # Whoever waits may come a quarter later than he was told; his place is kept, not his time.
-            early_s = wait_s * 0.8 if wait_s > 1 else wait_s
-            raise ProviderBusy(
-                "Cloudflare is asked as often as it allows; this waits for its turn.",
-                wait_s=early_s,
-            )
-
-    async def _turn_comes(self, holder: str) -> None:
-        wait_s = await self._turns.take(holder, requests=1) if self._turns else 0
-        while wait_s and self._turns:
-            await asyncio.sleep(wait_s)
-            wait_s = await self._turns.take(holder, requests=1)

@@ -1,17 +1,17 @@
 """A hosted zone of Amazon Route 53; needs the extra `route53`."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 from uuid import UUID
 
 from controlplane.domain.dns import OwnedRecord, Propagation, Record, RecordType
 from controlplane.domain.naming import Mark
-from controlplane.errors import ProviderBusy, ProviderRefused, ProviderUnavailable
+from controlplane.errors import ProviderRefused, ProviderUnavailable
 from controlplane.ports import Turns
 from controlplane_dns.ownership import Claim, companion
 from controlplane_dns.route53_batch import Batch, Seen, Set, Zone, name_of
 from controlplane_dns.route53_talk import BatchRefused, Talk, UnknownChange
+from controlplane_dns.turnstile import Turnstile
 from controlplane_dns.values import canonical
 
 # What Route 53 says of a batch that was right for what stood there a moment ago.
@@ -39,7 +39,7 @@ class Route53:
         self._talk = talk
         self._zone_id = zone_id
         self._zone = Zone(domain)
-        self._turns = turns
+        self._turnstile = Turnstile("Route 53", turns)
         # Of which Route 53 has said just now that they are; asking the same at once is in vain.
         self._pending: set[str] = set()
         # Whose name is not as it was taken to be: it is looked at before the next try.
@@ -52,16 +52,16 @@ class Route53:
         """The reference is the change's id."""
         record = canonical(record)
         if record.type is RecordType.CNAME and mark not in self._met:
-            await self._turn(mark, requests=1)
             try:
-                return await self._change(self._zone.first(record, mark))
+                async with self._turnstile.turn(mark, requests=1):
+                    return await self._change(self._zone.first(record, mark))
             except BatchRefused:
                 self._meet(mark)
         # Beside an address, Route 53 would let other addresses and texts stand.
         for _ in range(_ROUNDS):
-            await self._turn(mark, requests=3)
-            seen = Seen(*await self._both(record.name))
-            reference = await self._changed(self._zone.made(seen, record, mark), record)
+            async with self._turnstile.turn(mark, requests=3):
+                seen = Seen(*await self._both(record.name))
+                reference = await self._changed(self._zone.made(seen, record, mark), record)
             if reference:
                 self._met.discard(mark)
                 return reference
@@ -69,26 +69,26 @@ class Route53:
 
     async def absent(self, record: Record, mark: Mark) -> None:
         if mark not in self._met:
-            await self._turn(mark, requests=2)
-            found = self._zone.claims(await self._at(companion(record.name)), mark)
-            if found is None:
-                return
             try:
-                await self._change(self._zone.gone(self._zone.claimed(*found), mark))
+                async with self._turnstile.turn(mark, requests=2):
+                    found = self._zone.claims(await self._at(companion(record.name)), mark)
+                    if found is None:
+                        return
+                    await self._change(self._zone.gone(self._zone.claimed(*found), mark))
             except BatchRefused:
                 self._meet(mark)
             else:
                 return
-        await self._turn(mark, requests=3)
-        seen = Seen(*await self._both(record.name))
-        batch = self._zone.gone(seen, mark)
-        if batch and not await self._changed(batch, record):
-            raise _overtaken(record)
+        async with self._turnstile.turn(mark, requests=3):
+            seen = Seen(*await self._both(record.name))
+            batch = self._zone.gone(seen, mark)
+            if batch and not await self._changed(batch, record):
+                raise _overtaken(record)
         self._met.discard(mark)
 
     async def find(self, record: Record, mark: Mark) -> bool:
-        await self._turn(mark, requests=2)
-        seen = Seen(*await self._both(record.name))
+        async with self._turnstile.turn(mark, requests=2):
+            seen = Seen(*await self._both(record.name))
         return self._zone.holds(seen, canonical(record), mark)
 
     async def propagation(self, reference: str) -> Propagation:
@@ -97,9 +97,9 @@ class Route53:
             return Propagation.PENDING
         if not reference.isalnum():
             return Propagation.FAILED
-        await self._turn(reference, requests=1)
         try:
-            answer = await self._talk.ask("get_change", Id=reference)
+            async with self._turnstile.turn(reference, requests=1):
+                answer = await self._talk.ask("get_change", Id=reference)
         except UnknownChange:
             return Propagation.FAILED
         return _status(answer)
@@ -160,7 +160,7 @@ class Route53:
     async def _all(self, installation: UUID) -> AsyncIterator[Set]:
         start: dict[str, str] | None = {}
         while start is not None:
-            await self._turn_comes(f"list {installation}")
+            await self._turnstile.comes(f"list {installation}")
             answer = await self._list(MaxItems=_MOST, **start)
             for one in answer["ResourceRecordSets"]:
                 yield one
@@ -169,19 +169,6 @@ class Route53:
     async def _list(self, **terms: str) -> dict[str, Any]:
         request = "list_resource_record_sets"
         return await self._talk.ask(request, HostedZoneId=self._zone_id, **terms)
-
-    async def _turn(self, holder: Mark | str, *, requests: int) -> None:
-        wait_s = await self._turns.take(str(holder), requests=requests) if self._turns else 0
-        if wait_s:
-            # Whoever waits may come a quarter later than he was told; his place is kept, not his time.
-            early_s = wait_s * 0.8 if wait_s > 1 else wait_s
-            raise ProviderBusy("Route 53 is asked as often as it allows.", wait_s=early_s)
-
-    async def _turn_comes(self, holder: str) -> None:
-        wait_s = await self._turns.take(holder, requests=1) if self._turns else 0
-        while wait_s and self._turns:
-            await asyncio.sleep(wait_s)
-            wait_s = await self._turns.take(holder, requests=1)
 
 
 def _status(answer: dict[str, Any]) -> Propagation:

@@ -1,10 +1,10 @@
 """Many tenants who want their records of a throttling Route 53 at once, at a time of their own.
 
 Workers, as far as it matters here: whoever is due is let at the provider of one of two replicas; a
-refusal and a wait are dated as the engine dates them, its randomness included.
+refusal and a wait are dated as the engine dates them, and its randomness is included.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from random import Random
@@ -32,16 +32,32 @@ class Clock(Protocol):
     now: float
 
 
+def pausing(clock: Clock) -> Callable[[float], Awaitable[None]]:
+    """Lets time pass there instead of here."""
+
+    async def pause(seconds: float) -> None:
+        clock.now += seconds
+
+    return pause
+
+
 class ThrottlingFront(Front):
-    """Takes five requests in any second. `now` is set by the crowd."""
+    """Takes five requests in any second. `now` is set by the crowd. Somebody else asks as well: of
+    `of_others` requests, one is throttled for that."""
 
     def __init__(self, upstream: str) -> None:
         super().__init__(upstream)
         self.now = 1_000_000.0
         self.times: list[float] = []
+        self.asked = 0
         self.throttled = 0
+        self.of_others = 0
 
     def admits(self, request: Request) -> bool:
+        self.asked += 1
+        if self.of_others and self.asked % self.of_others == 0:
+            self.throttled += 1
+            return False
         self.times.append(self.now)
         if sum(at > self.now - 1 for at in self.times) <= _LIMIT:
             return super().admits(request)
@@ -93,24 +109,25 @@ async def served(
         comer = heappop(queue)
         front.now = max(front.now, comer.due)
         tries[comer.number] += 1
-        after_s = await _try(comer, chance.choice(replicas))
-        if after_s is None:
+        later = await _try(comer, chance.choice(replicas))
+        if later is None:
             done.append(Done(comer.number, front.now - begun, tries[comer.number]))
             continue
-        comer.due = front.now + after_s * (1 + chance.random() / 4)
+        spread = 0 if later.queued else chance.random() / 4
+        comer.due = front.now + later.after_s * (1 + spread)
         heappush(queue, comer)
     return done
 
 
-async def _try(comer: Comer, dns: DnsProvider) -> float | None:
-    """The seconds until the next try; None when it is done."""
+async def _try(comer: Comer, dns: DnsProvider) -> Later | None:
+    """When to try again; None when it is done."""
     target = Target(cast("Tenant", None), comer.mark, {}, comer.output)
     comer.attempt += 1
     try:
         output = await spread(dns, comer.record, target)
     except ProviderUnavailable as error:
-        return wait_s(comer.attempt, error.retry_after_s)
+        return Later(wait_s(comer.attempt, error.retry_after_s))
     if not isinstance(output, Later):
         return None
     comer.attempt, comer.output = 0, output.output
-    return output.after_s
+    return output

@@ -79,7 +79,7 @@ class Front(HttpProxy):
         self._asked[change] = 0
         if self.pending:
             answer = answer.replace(b"INSYNC", b"PENDING")
-        return _measured(_CHANGE_ID.sub(b"/change/%s<" % change, answer))
+        return measured(_CHANGE_ID.sub(b"/change/%s<" % change, answer))
 
     async def _change(self, request: Request) -> bytes:
         change = request.target.rpartition("/")[2].encode()
@@ -89,7 +89,7 @@ class Front(HttpProxy):
         answer = await super()._forward(request)
         if self._asked[change] <= self.pending:
             answer = answer.replace(b"INSYNC", b"PENDING")
-        return _measured(answer)
+        return measured(answer)
 
     async def _sets(self, request: Request) -> Sets:
         # By whom a request is signed says to moto which service is meant.
@@ -142,7 +142,7 @@ def _tree(body: bytes) -> Any:
     return ET.fromstring(re.sub(rb' xmlns="[^"]*"', b"", body))  # noqa: S314  our own
 
 
-def _measured(answer: bytes) -> bytes:
+def measured(answer: bytes) -> bytes:
     """PENDING is a letter longer than INSYNC."""
     head, _, body = answer.partition(b"\r\n\r\n")
     length = b"Content-Length: %d" % len(body)

@@ -6,16 +6,16 @@ import pytest
 
 from controlplane.domain.dns import Record, RecordType
 from controlplane.domain.naming import Subdomain
-from controlplane.errors import ProviderBusy
-from controlplane.store.ratelimit import PostgresRateLimits
+from controlplane.errors import ProviderBusy, ProviderUnavailable
 from controlplane.store.turns import PostgresTurns
 from controlplane_dns.cloudflare import Cloudflare
 from tests.contract.cloudflare_fake import CloudflareFake
 from tests.contract.cloudflare_peer import ZONE, provider
-from tests.contract.crowd import served
+from tests.contract.crowd import pausing, served
 from tests.contract.ratelimit_peers import pool_of
 from tests.contract.test_dns_contract import ACME, owned, record
 from tests.database import Database, Server, fresh_database
+from tests.http_proxy import Fault
 from tests.http_server import Request
 
 pytestmark = pytest.mark.anyio
@@ -28,12 +28,16 @@ class Counted:
     def __init__(self) -> None:
         self.waits: list[float] = []
         self.taken: list[tuple[str, int]] = []
+        self.first: list[tuple[str, int]] = []
 
     async def take(self, holder: str, *, requests: int) -> float:
         if self.waits:
             return self.waits.pop(0)
         self.taken.append((holder, requests))
         return 0.0
+
+    async def put_first(self, holder: str, *, requests: int) -> None:
+        self.first.append((holder, requests))
 
 
 @pytest.fixture
@@ -85,8 +89,23 @@ async def test_whoever_must_wait_asks_nothing_and_is_told_how_long(
     turns.waits = [12.5]
     with pytest.raises(ProviderBusy, match="waits for its turn") as caught:
         await call(zone)
-    assert caught.value.wait_s == 10
+    assert caught.value.wait_s == 12.5
     assert fake.requests == []
+
+
+@pytest.mark.parametrize("call", CALLS[:-1])
+async def test_whoever_gets_no_answer_goes_first_when_he_comes_again(
+    fake: CloudflareFake,
+    turns: Counted,
+    zone: Cloudflare,
+    call: Callable[[Cloudflare], Awaitable[object]],
+) -> None:
+    fake.faults = [Fault(429, headers={"Retry-After": "30"}, times=1)]
+    with pytest.raises(ProviderUnavailable):
+        await call(zone)
+    assert turns.first == turns.taken
+    await call(zone)
+    assert turns.first == turns.taken[:1]
 
 
 async def test_a_listing_holds_nobody_up_and_waits(
@@ -119,8 +138,9 @@ def queueing(server: Server) -> Iterator[Database]:
 
 async def test_a_crowd_never_asks_more_than_cloudflare_allows(queueing: Database) -> None:
     async with Clocked(ZONE) as fake, pool_of(queueing.control_url) as pool:
-        counts = PostgresRateLimits(pool, clock=lambda: fake.now)
-        turns = PostgresTurns(pool, counts, name="cloud", per_s=4, clock=lambda: fake.now)
+        turns = PostgresTurns(
+            pool, name="cloud", per_s=4, clock=lambda: fake.now, pause=pausing(fake)
+        )
         replicas = [provider(fake.api, turns=turns) for _ in range(2)]
         done = await served(fake, replicas, tenants=12, seed=7)
     assert len(done) == len(fake.records) == 12

@@ -1,11 +1,13 @@
 """Which provider the settings choose, and what is missing where they do not suffice."""
 
 import sys
+from contextlib import ExitStack
 
 import pytest
 
+from controlplane import providers
 from controlplane.errors import SettingsInvalid
-from controlplane.providers import open_dns
+from controlplane.ports import DnsProvider
 from controlplane.settings import load
 from controlplane_dns.cloudflare import Cloudflare
 from controlplane_dns.memory import MemoryDns
@@ -38,10 +40,24 @@ CHOICES = {
 }
 
 
+def open_dns(variables: dict[str, str]) -> DnsProvider:
+    with ExitStack() as closing:
+        return providers.open_dns(load(variables), closing=closing)
+
+
 @pytest.mark.parametrize("kind", CHOICES)
 def test_the_setting_chooses_the_provider(kind: str) -> None:
     wanted, more = CHOICES[kind]
-    assert isinstance(open_dns(load({**WHOLE, "CONTROLPLANE_DNS": kind, **more})), wanted)
+    assert isinstance(open_dns({**WHOLE, "CONTROLPLANE_DNS": kind, **more}), wanted)
+
+
+@pytest.mark.anyio
+async def test_what_a_provider_holds_ends_with_whoever_opened_it() -> None:
+    variables = {**WHOLE, "CONTROLPLANE_DNS": "route53", **CHOICES["route53"][1]}
+    with ExitStack() as closing:
+        route53 = providers.open_dns(load(variables), closing=closing)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        await route53.propagation("C2682N5HXP0BZ4")
 
 
 @pytest.mark.parametrize(("kind", "package"), [("cloudflare", "cloudflare"), ("route53", "boto3")])
@@ -53,7 +69,7 @@ def test_an_extra_that_is_not_installed_is_named(
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(SettingsInvalid, match=rf"controlplane\[server,{kind}\]"):
-        open_dns(load({**WHOLE, "CONTROLPLANE_DNS": kind, **CHOICES[kind][1]}))
+        open_dns({**WHOLE, "CONTROLPLANE_DNS": kind, **CHOICES[kind][1]})
 
 
 @pytest.mark.parametrize(
@@ -62,7 +78,7 @@ def test_an_extra_that_is_not_installed_is_named(
 def test_what_a_provider_lacks_is_named(kind: str, missing: str) -> None:
     more = {name: value for name, value in CHOICES[kind][1].items() if name != missing}
     with pytest.raises(SettingsInvalid, match=f"{missing} must be set .* '{kind}'"):
-        open_dns(load({**WHOLE, "CONTROLPLANE_DNS": kind, **more}))
+        open_dns({**WHOLE, "CONTROLPLANE_DNS": kind, **more})
 
 
 @pytest.mark.parametrize(
@@ -81,5 +97,5 @@ def test_what_does_not_fit_is_refused_without_telling_a_secret(
 ) -> None:
     more = {"CONTROLPLANE_DNS": kind, **CHOICES[kind][1], name: value}
     with pytest.raises(SettingsInvalid) as caught:
-        open_dns(load({**WHOLE, **more}))
+        open_dns({**WHOLE, **more})
     assert "s3cret-owl" not in str(caught.value)

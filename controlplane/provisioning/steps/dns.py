@@ -49,7 +49,8 @@ async def spread(provider: DnsProvider, record: Record, target: Target) -> Outpu
             reference = await provider.ensure(record, target.mark)
         found = await provider.propagation(reference)
     except ProviderBusy as busy:
-        return Later(busy.wait_s, {"pending": reference, "asked": asked}, "queued")
+        output = {"pending": reference, "asked": asked}
+        return Later(busy.wait_s, output, "queued", queued=True)
     if found is Propagation.INSYNC:
         return {"pending": None}
     # One that was lost is made again.
@@ -62,7 +63,7 @@ async def gone(provider: DnsProvider, record: Record, target: Target) -> Output 
     try:
         await provider.absent(record, target.mark)
     except ProviderBusy as busy:
-        return Later(busy.wait_s, target.output)
+        return Later(busy.wait_s, target.output, queued=True)
     return {"pending": None}
 
 
