@@ -1,4 +1,4 @@
-"""From a Host header to the label of a tenant. Pure and exact: prefix and suffix matching are the
+"""From a Host header to the name of a tenant. Pure and exact: prefix and suffix matching are the
 classic holes."""
 
 import re
@@ -30,19 +30,35 @@ def is_label(text: str) -> bool:
     return _LABEL.fullmatch(text) is not None
 
 
-def tenant_label(host_header: str, base_domain: str) -> str | None:
-    """The one label before `.base_domain`, in lower case.
+def tenant_name(host_header: str, base_domain: str) -> str | None:
+    """What the host is looked up by, in lower case: the one label before `.base_domain`, or the
+    whole of a host that may be a tenant's own domain. The latter has dots, so neither can be taken
+    for the other.
 
-    None where the host is well-formed and no tenant's: the base domain itself, several labels
-    before it, an address, another domain. Raises InvalidRequest for what is no host at all.
+    None where the host is well-formed and can be no tenant's: the base domain itself, several
+    labels before it, an address, a single label. Raises InvalidRequest for what is no host at all.
     """
     name = _host_name(host_header)
     label, dot, rest = name.partition(".")
-    if not dot or rest != base_domain:
+    if not dot:
         return None
+    if rest != base_domain:
+        return name if _may_be_owned(name, base_domain) else None
     if not _LABEL.fullmatch(label):
         raise _malformed()
     return label
+
+
+def is_own_domain(name: str) -> bool:
+    """Whether a directory knows this name as the whole of a tenant's own domain."""
+    return "." in name
+
+
+def _may_be_owned(name: str, base_domain: str) -> bool:
+    if name == base_domain or name.endswith(f".{base_domain}"):
+        return False
+    labels = name.split(".")
+    return all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
 
 
 def _host_name(host_header: str) -> str:

@@ -1,17 +1,20 @@
 """Pure ASGI: from a request to its tenant's scope, or to a refusal."""
 
 import json
-from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping, Sequence
 from typing import Any, Protocol
+from urllib.parse import quote
 from uuid import UUID
 
 from controlplane.domain.problems import problem, problem_headers
 from controlplane.errors import ControlPlaneError, TenantUnavailable
+from controlplane.routing import moved
 from controlplane.routing.answers import admitted
+from controlplane.routing.moved import Network, parse_networks
 from controlplane.routing.resolve import (
     Asked,
     Headers,
-    HostLabel,
+    HostName,
     Named,
     Resolver,
     Whose,
@@ -35,10 +38,11 @@ _POLICY_VIOLATION = 1008
 
 
 class Directory(Protocol):
-    """Knows who holds a subdomain, and who has an id. Raises TenantUnavailable where it cannot
-    know. `identify` is called only where a resolver speaks of ids."""
+    """Knows who holds a subdomain, whose own domain a host is (a name with dots), and who has an
+    id. Raises TenantUnavailable where it cannot know. `identify` is called only where a resolver
+    speaks of ids."""
 
-    async def lookup(self, subdomain: str) -> RoutedTenant | None: ...
+    async def lookup(self, name: str, /) -> RoutedTenant | None: ...
     async def identify(self, tenant_id: UUID) -> RoutedTenant | None: ...
 
 
@@ -46,17 +50,21 @@ class TenantMiddleware:
     """Calls `app` for an active tenant's request only, with the tenant in
     `scope["state"]["tenant"]` and as `current_tenant()` until the last byte of the body is sent.
 
-    Whose a request is says its host; where that has no tenant's label, one of the resolvers in
-    `also`, in their order. Every other request is answered with a problem (a websocket is closed
-    with code 1008), and so is a TenantUnavailable that the app raises before it has begun to
-    answer. A problem names the `scope["state"]["request_id"]` that an outer layer may have left.
-    Paths in `exempt_paths`, compared whole, reach the app without a tenant on any host. With
-    `serves`, a tenant whose schema is at another revision is answered 503 `tenant_migrating`.
+    Whose a request is says its host, by the label before `base_domain` or as a tenant's own domain;
+    where it is neither, one of the resolvers in `also`, in their order. Every other request is
+    answered with a problem (a websocket is closed with code 1008), and so is a TenantUnavailable
+    that the app raises before it has begun to answer. A problem names the
+    `scope["state"]["request_id"]` that an outer layer may have left. Paths in `exempt_paths`,
+    compared whole, reach the app without a tenant on any host. With `serves`, a tenant whose schema
+    is at another revision is answered 503 `tenant_migrating`.
+
+    A host that has moved to another one of its tenant's is answered 308, by https unless one of the
+    networks in `proxies` says `X-Forwarded-Proto: http`; a websocket is served all the same.
 
     `violated` is told of what must never happen, of each kind once a request: `tenant_mismatch` (a
     witness means another tenant), `tenant_schema_missing`, `tenant_context_conflict` (the code asked
     for another tenant), `denied` (the tenant's role was refused something). It must neither wait
-    nor raise. Raises ValueError for a `base_domain` that is none.
+    nor raise. Raises ValueError for a `base_domain` or a network that is none.
     """
 
     def __init__(
@@ -69,13 +77,16 @@ class TenantMiddleware:
         exempt_paths: Collection[str] = (),
         serves: Serves | None = None,
         violated: Violated = unheard,
+        proxies: Iterable[str | Network] = (),
     ) -> None:
         self._app = app
         self._directory = directory
-        self._resolvers: tuple[Resolver, ...] = (HostLabel(base_domain), *also)
+        self._host = HostName(base_domain)
+        self._also = tuple(also)
         self._exempt_paths = frozenset(exempt_paths)
         self._serves = serves
         self._violated = violated
+        self._proxies = parse_networks(proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -86,7 +97,7 @@ class TenantMiddleware:
             return await self._app(scope, receive, send)
         try:
             asked = _asked(scope, asked_with)
-            said, witnesses = whose(self._resolvers, asked)
+            said, witnesses = whose(self._also, asked, first=await self._at_host(asked))
             tenant = await self._tenant(said)
             ears = Ears(self._violated, tenant, asked, request_id=_request_id(scope))
             with ears:
@@ -94,18 +105,34 @@ class TenantMiddleware:
             refuse_unserved(tenant.revision, self._serves)
         except ControlPlaneError as error:
             return await _refuse(error, scope, send)
+        if tenant.moved_to is not None and scope["type"] == "http":
+            return await self._move(tenant.moved_to, asked, scope, send)
         if isinstance(said, Named) and said.prefix:
             scope = _below(scope, said.prefix)
         scope["state"] = {**scope.get("state", {}), "tenant": tenant}
         scope[EARS] = ears
         return await self._serve(tenant, scope, receive, send)
 
+    async def _at_host(self, asked: Asked) -> Named | None:
+        """The name that the host gives; None for a foreign domain that is no tenant's."""
+        named = self._host(asked)
+        if named is not None and named.perhaps and not await self._directory.lookup(named.name):
+            return None
+        return named
+
     async def _tenant(self, said: Whose) -> RoutedTenant:
         """The active tenant; raises the answer where there is none."""
         if isinstance(said, Named):
-            found = await self._directory.lookup(said.subdomain)
-            return admitted(found, asked_for=f"at '{said.subdomain}'")
+            found = await self._directory.lookup(said.name)
+            return admitted(found, asked_for=f"at '{said.name}'")
         return admitted(await self._directory.identify(said.id), asked_for=f"with the id {said.id}")
+
+    async def _move(self, moved_to: str, asked: Asked, scope: Scope, send: Send) -> None:
+        path = scope.get("raw_path") or quote(scope["path"]).encode()
+        query = scope.get("query_string", b"")
+        to = moved.location(moved_to, asked, path=path, query=query, proxies=self._proxies)
+        await _begin(moved.STATUS, moved.headers(to), send)
+        await send({"type": "http.response.body", "body": b""})
 
     async def _serve(
         self, tenant: RoutedTenant, scope: Scope, receive: Receive, send: Send
@@ -162,11 +189,10 @@ async def _refuse(error: ControlPlaneError, scope: Scope, send: Send) -> None:
     told = problem(error, instance=scope["path"], request_id=_request_id(scope))
     body = json.dumps(told).encode()
     headers = {**problem_headers(error), "content-length": str(len(body))}
-    await send(
-        {
-            "type": "http.response.start",
-            "status": error.status,
-            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-        }
-    )
+    await _begin(error.status, headers.items(), send)
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+async def _begin(status: int, headers: Iterable[tuple[str, str]], send: Send) -> None:
+    encoded = [(name.encode(), value.encode()) for name, value in headers]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})

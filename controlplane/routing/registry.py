@@ -10,12 +10,18 @@ from psycopg.rows import tuple_row
 from controlplane.domain.tenants import TenantState
 from controlplane.errors import TenantUnavailable
 from controlplane.routing.connections import Pool, SyncPool, borrowed, borrowed_sync
+from controlplane.routing.hosts import is_own_domain
 from controlplane.routing.known import Changes
 from controlplane.routing.tenant import RoutedTenant
 
-_COLUMNS = "SELECT id, subdomain, name, state, tier, revision FROM public.tenant_registry WHERE "
+_COLUMNS = (
+    "SELECT id, subdomain, name, state, tier, revision, NULL FROM public.tenant_registry WHERE "
+)
 _LOOKUP = _COLUMNS + "subdomain = %s"
 _IDENTIFY = _COLUMNS + "id = %s"
+_HOSTED = """
+SELECT id, subdomain, name, state, tier, revision, moved_to FROM public.tenant_hosts WHERE host = %s
+"""
 # Every transaction below the horizon has ended, so whoever asks from there misses none; one that
 # was under way may be told of twice. A server that took another's place may lack the last of its
 # transactions and use their numbers again: since when it runs tells them apart.
@@ -30,7 +36,7 @@ FROM (SELECT subdomain, max(changed_in) AS changed_in FROM public.tenant_registr
 """
 # Above every transaction's number.
 _NEVER = 2**63 - 1
-_Row = tuple[UUID, str, str, str, str, str | None]
+_Row = tuple[UUID, str, str, str, str, str | None, str | None]
 
 
 class Registry:
@@ -40,12 +46,12 @@ class Registry:
         self._pool = pool
         self._timeout_s = timeout_s
 
-    async def lookup(self, subdomain: str) -> RoutedTenant | None:
-        """The tenant that holds the subdomain, in whatever state.
+    async def lookup(self, name: str) -> RoutedTenant | None:
+        """The tenant that holds the subdomain, or whose own domain the host is, in whatever state.
 
         Raises TenantUnavailable where that cannot be known.
         """
-        row = await self._one(_LOOKUP, subdomain)
+        row = await self._one(_query(name), name)
         return None if row is None else routed(row)
 
     async def identify(self, tenant_id: UUID) -> RoutedTenant | None:
@@ -70,7 +76,7 @@ class Registry:
                 await cursor.execute(query, [value])
                 return await cursor.fetchone()
         except (psycopg.Error, TimeoutError) as error:
-            raise _silent() from error
+            return _nobody(query, error)
 
 
 class SyncRegistry:
@@ -80,9 +86,9 @@ class SyncRegistry:
     def __init__(self, pool: SyncPool) -> None:
         self._pool = pool
 
-    def lookup(self, subdomain: str) -> RoutedTenant | None:
+    def lookup(self, name: str) -> RoutedTenant | None:
         """As Registry.lookup."""
-        row = self._one(_LOOKUP, subdomain)
+        row = self._one(_query(name), name)
         return None if row is None else routed(row)
 
     def identify(self, tenant_id: UUID) -> RoutedTenant | None:
@@ -102,11 +108,18 @@ class SyncRegistry:
             ):
                 return cursor.execute(query, [value]).fetchone()
         except psycopg.Error as error:
-            raise _silent() from error
+            return _nobody(query, error)
 
 
-def _silent() -> TenantUnavailable:
-    return TenantUnavailable("The tenant directory does not answer; try again.")
+def _query(name: str) -> str:
+    return _HOSTED if is_own_domain(name) else _LOOKUP
+
+
+def _nobody(query: str, error: Exception) -> None:
+    """Where nobody can have a domain of his own yet: the control plane is older than this app
+    server. Every other error means that it cannot be known, and raises TenantUnavailable."""
+    if query is not _HOSTED or not isinstance(error, psycopg.errors.UndefinedTable):
+        raise TenantUnavailable("The tenant directory does not answer; try again.") from error
 
 
 def _since(horizon: int | None) -> int:
@@ -120,10 +133,11 @@ def _changes(row: tuple[dict[str, int], int, str, float]) -> Changes:
 
 def routed(row: _Row) -> RoutedTenant:
     """Raises TenantUnavailable for a state that this version does not know."""
-    tenant_id, subdomain, name, state, tier, revision = row
+    tenant_id, subdomain, name, state, tier, revision, moved_to = row
     try:
-        return RoutedTenant(tenant_id, subdomain, name, TenantState(state), tier, revision)
+        known = TenantState(state)
     except ValueError as error:
         raise TenantUnavailable(
             f"The tenant '{subdomain}' is in a state that this version does not know: {state}."
         ) from error
+    return RoutedTenant(tenant_id, subdomain, name, known, tier, revision, moved_to)

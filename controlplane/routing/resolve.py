@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 from uuid import UUID
 
 from controlplane.errors import InvalidRequest, TenantMismatch, TenantRequired
-from controlplane.routing.hosts import is_label, parse_base_domain, tenant_label
+from controlplane.routing.hosts import is_label, is_own_domain, parse_base_domain, tenant_name
 from controlplane.routing.tenant import RoutedTenant
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -32,10 +32,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The tenant that holds this subdomain. `prefix` is the part of the path that said so."""
+    """The tenant that a directory knows by this name: its subdomain, or the whole of a host that
+    may be its own domain. `prefix` is the part of the path that said so."""
 
-    subdomain: str
+    name: str
     prefix: str = ""
+
+    @property
+    def perhaps(self) -> bool:
+        """Whether nobody may have this name, and then others may say whose the request is."""
+        return is_own_domain(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +69,9 @@ class Resolver(Protocol):
     def __call__(self, asked: Asked) -> Whose | None: ...
 
 
-class HostLabel:
-    """The one label before the base domain. Raises ValueError for a base domain that is none."""
+class HostName:
+    """The one label before the base domain, or a host that may be a tenant's own domain. Raises
+    ValueError for a base domain that is none."""
 
     witness: ClassVar[bool] = False
 
@@ -72,8 +79,8 @@ class HostLabel:
         self._base_domain = parse_base_domain(base_domain)
 
     def __call__(self, asked: Asked) -> Named | None:
-        label = tenant_label(asked.host, self._base_domain)
-        return None if label is None else Named(label)
+        name = tenant_name(asked.host, self._base_domain)
+        return None if name is None else Named(name)
 
 
 class TrustedHeader:
@@ -133,10 +140,11 @@ class PathPrefix:
         return Named(label, f"{self._prefix}{label}") if is_label(label) else None
 
 
-def whose(resolvers: Iterable[Resolver], asked: Asked) -> tuple[Whose, list[Whose]]:
-    """Whose the request is, and what the witnesses say of it. Raises TenantRequired where nobody
-    knows, InvalidRequest for a host that is none."""
-    first: Whose | None = None
+def whose(
+    resolvers: Iterable[Resolver], asked: Asked, *, first: Whose | None = None
+) -> tuple[Whose, list[Whose]]:
+    """Whose the request is, and what the witnesses say of it; `first` is what its host has said
+    already. Raises TenantRequired where nobody knows, InvalidRequest for what cannot be read."""
     witnesses: list[Whose] = []
     for resolver in resolvers:
         if first is not None and not resolver.witness:
@@ -166,7 +174,7 @@ def agree(witnesses: Iterable[Whose], tenant: RoutedTenant) -> None:
 
 def _means(said: Whose, tenant: RoutedTenant) -> bool:
     if isinstance(said, Named):
-        return said.subdomain == tenant.subdomain
+        return said.name == tenant.subdomain
     return said.id == tenant.id
 
 

@@ -1,6 +1,6 @@
 """An answer of the registry as one process writes it down for others. Pure.
 
-It tells whom a subdomain belongs to and nothing that anybody could sign in with.
+It tells whom a name belongs to and nothing that anybody could sign in with.
 """
 
 import json
@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from controlplane.domain.tenants import TenantState
+from controlplane.routing.hosts import is_own_domain
 from controlplane.routing.tenant import RoutedTenant
 
 # Of what is written. Whoever reads another one asks the registry.
@@ -19,7 +20,8 @@ _ABOVE_ALL = 2**63
 
 @dataclass(frozen=True)
 class SharedAnswer:
-    """What the registry said of a subdomain; None is a name that nobody holds.
+    """What the registry said of a name: a subdomain or the host of a tenant's own domain, both as
+    `subdomain`; None is one that nobody holds.
 
     It was asked after its changes had been told to the `horizon`, `at` that second of its clock;
     `server` is whose horizon and clock that is.
@@ -42,7 +44,7 @@ def packed(answer: SharedAnswer) -> bytes:
             "horizon": answer.horizon,
             "server": answer.server,
             "at": answer.at,
-            "tenant": None if tenant is None else _written(tenant),
+            "tenant": None if tenant is None else _written(tenant, answer.subdomain),
         }
     ).encode()
 
@@ -57,14 +59,17 @@ def unpacked(payload: bytes) -> SharedAnswer | None:
         return None
 
 
-def _written(tenant: RoutedTenant) -> dict[str, str | None]:
-    return {
+def _written(tenant: RoutedTenant, name: str) -> dict[str, str | None]:
+    written = {
         "id": str(tenant.id),
         "name": tenant.name,
         "state": tenant.state.value,
         "tier": tenant.tier,
         "revision": tenant.revision,
     }
+    # Of a subdomain, the form that an earlier release knows.
+    own = {"subdomain": tenant.subdomain, "moved_to": tenant.moved_to}
+    return written | own if is_own_domain(name) else written
 
 
 def _read(found: Any) -> SharedAnswer | None:
@@ -73,21 +78,26 @@ def _read(found: Any) -> SharedAnswer | None:
         return None
     if not 0 <= horizon < _ABOVE_ALL or type(at) is not float:
         return None
-    subdomain = _text(found["subdomain"])
-    tenant = None if found["tenant"] is None else _tenant(subdomain, found["tenant"])
-    return SharedAnswer(subdomain, tenant, horizon, _text(found["server"]), at)
+    name = _text(found["subdomain"])
+    tenant = None if found["tenant"] is None else _tenant(name, found["tenant"])
+    return SharedAnswer(name, tenant, horizon, _text(found["server"]), at)
 
 
-def _tenant(subdomain: str, found: Any) -> RoutedTenant:
-    revision = found["revision"]
+def _tenant(name: str, found: Any) -> RoutedTenant:
+    own = is_own_domain(name)
     return RoutedTenant(
         UUID(_text(found["id"])),
-        subdomain,
+        _text(found["subdomain"]) if own else name,
         _text(found["name"]),
         TenantState(_text(found["state"])),
         _text(found["tier"]),
-        None if revision is None else _text(revision),
+        _text_or_none(found["revision"]),
+        _text_or_none(found["moved_to"]) if own else None,
     )
+
+
+def _text_or_none(found: Any) -> str | None:
+    return None if found is None else _text(found)
 
 
 def _text(found: Any) -> str:

@@ -16,7 +16,8 @@ class RoutedTenant:
     """A row of public.tenant_registry.
 
     `tier` is text: an app server may be older than a tier. `revision` is the comma-joined set of
-    template heads, None until the schema stands.
+    template heads, None until the schema stands. `moved_to` is the host that requests for the one
+    that was asked for are sent on to; None where it is served itself.
     """
 
     id: UUID
@@ -25,6 +26,7 @@ class RoutedTenant:
     state: TenantState
     tier: str
     revision: str | None
+    moved_to: str | None = None
 
     @property
     def schema(self) -> SchemaName:

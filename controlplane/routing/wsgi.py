@@ -4,12 +4,15 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 from controlplane.domain.problems import problem, problem_headers
 from controlplane.errors import ControlPlaneError, TenantUnavailable
+from controlplane.routing import moved
 from controlplane.routing.answers import admitted
-from controlplane.routing.resolve import Asked, HostLabel, Named, Resolver, Whose, agree, whose
+from controlplane.routing.moved import Network, parse_networks
+from controlplane.routing.resolve import Asked, HostName, Named, Resolver, Whose, agree, whose
 from controlplane.routing.revisions import Serves, refuse_unserved
 from controlplane.routing.tenant import RoutedTenant, scoped_context
 from controlplane.routing.violations import EARS, Ears, Violated, unheard
@@ -22,10 +25,10 @@ WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 class SyncDirectory(Protocol):
-    """Knows who holds a subdomain, and who has an id. Raises TenantUnavailable where it cannot
-    know."""
+    """Knows who holds a subdomain, whose own domain a host is (a name with dots), and who has an
+    id. Raises TenantUnavailable where it cannot know."""
 
-    def lookup(self, subdomain: str) -> RoutedTenant | None: ...
+    def lookup(self, name: str, /) -> RoutedTenant | None: ...
     def identify(self, tenant_id: UUID) -> RoutedTenant | None: ...
 
 
@@ -43,13 +46,16 @@ class TenantWSGIMiddleware:
         exempt_paths: Collection[str] = (),
         serves: Serves | None = None,
         violated: Violated = unheard,
+        proxies: Iterable[str | Network] = (),
     ) -> None:
         self._app = app
         self._directory = directory
-        self._resolvers: tuple[Resolver, ...] = (HostLabel(base_domain), *also)
+        self._host = HostName(base_domain)
+        self._also = tuple(also)
         self._exempt_paths = frozenset(exempt_paths)
         self._serves = serves
         self._violated = violated
+        self._proxies = parse_networks(proxies)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         asked = _asked(environ)
@@ -57,7 +63,7 @@ class TenantWSGIMiddleware:
         if asked.path in self._exempt_paths:
             return self._app(environ, start_response)
         try:
-            said, witnesses = whose(self._resolvers, asked)
+            said, witnesses = whose(self._also, asked, first=self._at_host(asked))
             tenant = self._tenant(said)
             environ[EARS] = ears = Ears(self._violated, tenant, asked)
             with ears:
@@ -68,6 +74,8 @@ class TenantWSGIMiddleware:
             environ["controlplane.tenant"] = tenant
         except ControlPlaneError as error:
             return _refuse(error, environ, start_response)
+        if tenant.moved_to is not None:
+            return self._move(tenant.moved_to, asked, environ, start_response)
         answer = _Answer(tenant, ears, start_response)
         try:
             answer.begin(self._app, environ)
@@ -78,11 +86,27 @@ class TenantWSGIMiddleware:
             return _refuse(error, environ, start_response)
         return answer
 
+    def _at_host(self, asked: Asked) -> Named | None:
+        """As TenantMiddleware._at_host."""
+        named = self._host(asked)
+        if named is not None and named.perhaps and not self._directory.lookup(named.name):
+            return None
+        return named
+
     def _tenant(self, said: Whose) -> RoutedTenant:
         if isinstance(said, Named):
-            found = self._directory.lookup(said.subdomain)
-            return admitted(found, asked_for=f"at '{said.subdomain}'")
+            found = self._directory.lookup(said.name)
+            return admitted(found, asked_for=f"at '{said.name}'")
         return admitted(self._directory.identify(said.id), asked_for=f"with the id {said.id}")
+
+    def _move(
+        self, moved_to: str, asked: Asked, environ: Environ, start_response: StartResponse
+    ) -> list[bytes]:
+        path, query = _target(environ)
+        to = moved.location(moved_to, asked, path=path, query=query, proxies=self._proxies)
+        status = HTTPStatus(moved.STATUS)
+        start_response(f"{status.value} {status.phrase}", moved.headers(to))
+        return []
 
 
 class _Answer:
@@ -143,6 +167,17 @@ def _asked(environ: Environ) -> Asked:
         headers,
         environ.get("REMOTE_ADDR") or None,
     )
+
+
+def _target(environ: Environ) -> tuple[bytes, bytes]:
+    """Path and query, as they came where the server says so: WSGI has only the decoded path."""
+    told = [environ.get(name, "") for name in ("RAW_URI", "REQUEST_URI")]
+    raw = next((target for target in told if target.startswith("/")), None)
+    if raw is not None:
+        path, _, query = raw.encode("latin-1").partition(b"?")
+        return path, query
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return quote(path.encode("latin-1")).encode(), environ.get("QUERY_STRING", "").encode("latin-1")
 
 
 def _below(environ: Environ, prefix: str) -> Environ:

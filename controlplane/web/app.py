@@ -23,6 +23,7 @@ from controlplane.web.api import (
     operations,
     system,
     tenants,
+    tls,
 )
 from controlplane.web.api.parameters import sound_parameters
 from controlplane.web.asgi import ASGIApp, templated
@@ -67,6 +68,7 @@ def openapi_json() -> bytes:
     handlers: list[ControllerRouterHandler] = [
         admin_router,
         edge.resolve,
+        tls.tls_allowed,
         mail_events.receive,
         *system.handlers,
         tenant_router,
@@ -106,8 +108,9 @@ def create_app(parts: Parts) -> ASGIApp:
             base_domain=parts.settings.base_domain,
         ),
         tenant=tenant_app(parts, registry=registry, violated=Violations(audit, registry=registry)),
+        directory=parts.directory,
         base_domain=parts.settings.base_domain,
-        anywhere=(*system.PATHS, OPENAPI_PATH, edge.PATH),
+        anywhere=(*system.PATHS, OPENAPI_PATH, edge.PATH, tls.PATH),
     )
     limited = BodyLimit(dispatch, limit_bytes=parts.settings.body_limit_bytes)
     return Outer(limited, registry=registry)
@@ -125,7 +128,10 @@ def _admin_app(parts: Parts, audit: AuditQueue, mails: MailFigures) -> ASGIApp:
             await audit.close()
 
     app = Litestar(
-        [admin_router, edge.resolve, mail_events.receive, *system.handlers, openapi],
+        [
+            *(admin_router, edge.resolve, tls.tls_allowed, mail_events.receive),
+            *(*system.handlers, openapi),
+        ],
         request_class=ApiRequest,
         # Ours counts outside, and sees every route.
         request_max_body_size=None,
@@ -134,7 +140,13 @@ def _admin_app(parts: Parts, audit: AuditQueue, mails: MailFigures) -> ASGIApp:
         exception_handlers=exception_handlers(),
         lifespan=[lifespan],
         state=State(
-            {"parts": parts, "hub": hub, "recent_tokens": edge.RecentTokens(), "mails": mails}
+            {
+                "parts": parts,
+                "hub": hub,
+                "recent_tokens": edge.RecentTokens(),
+                "tls_line": tls.Line(),
+                "mails": mails,
+            }
         ),
     )
     return answering_options(templated(app))

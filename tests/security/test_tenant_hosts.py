@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import pytest
 
 from tests.database import Server, fresh_database
+from tests.integration.routing.own_domains import add_domain
 from tests.web.calls import BASE, OPERATIONS, TENANTS, Site, new_tenant, open_site
 
 pytestmark = pytest.mark.anyio
@@ -22,6 +24,13 @@ class Pair:
 
     def host(self, tenant: dict[str, Any]) -> str:
         return f"{tenant['subdomain']}.{BASE}"
+
+    def own(self, tenant: dict[str, Any]) -> str:
+        """A verified domain of its own."""
+        return f"portal.{tenant['subdomain']}.test"
+
+    def hosts(self, tenant: dict[str, Any]) -> tuple[str, str]:
+        return self.host(tenant), self.own(tenant)
 
     async def ask(
         self, path: str, host: str, speaker: str | None = None, **headers: str
@@ -42,7 +51,12 @@ async def pair(server: Server) -> AsyncIterator[Pair]:
                     for body in (new_tenant(), new_tenant(name="Globex"))
                 ]
                 acme, globex = [(await client.get(headers["location"])).json() for headers in made]
-            yield Pair(site, acme, globex)
+            made_pair = Pair(site, acme, globex)
+            for tenant in (acme, globex):
+                add_domain(database.superuser_url, tenant["id"], made_pair.own(tenant))
+                unproved = f"claimed.{tenant['subdomain']}.test"
+                add_domain(database.superuser_url, globex["id"], unproved, "pending")
+            yield made_pair
 
 
 def _is_of(seen: tuple[int, str], tenant: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -52,8 +66,15 @@ def _is_of(seen: tuple[int, str], tenant: dict[str, Any], other: dict[str, Any])
 async def test_every_spelling_of_a_host_is_its_tenants_or_nobodys(pair: Pair) -> None:
     name = pair.acme["subdomain"]
     other = pair.globex["subdomain"]
+    domain, others = pair.own(pair.acme), pair.own(pair.globex)
     own = [f"{name}.{BASE}", f"{name.upper()}.{BASE}.", f"{name}.{BASE}:8443"]
+    own += [domain, f"{domain.upper()}.", f"{domain}:8443"]
     nobodys = [
+        *(f"{name}.{domain}", f"{domain}.evil.test", f"evil{domain}", f"{domain}.{BASE}"),
+        *(domain.removeprefix("portal."), f"{domain}..", f".{domain}", f"{domain}:x"),
+        *(f"{others}@{domain}", f"{domain},{others}", f"{domain} {others}", f"xn--{domain}"),
+        *(f"{domain}/{others}", f"{domain}%00.{others}", f"[{domain}]", f"{domain}#{others}"),
+        *(f"claimed.{name}.test", f"claimed.{other}.test", f"*.{name}.test", f"portal_{domain}"),
         *(f"{other}.{name}.{BASE}", f"{name}.{BASE}.evil.test", f"{name}{BASE}", f"x{name}.{BASE}"),
         *(f"xn--{name}.{BASE}", f"{name}.{BASE},{other}.{BASE}", f"{other}.{BASE}@{name}.{BASE}"),
         *(f"[{name}.{BASE}]", "[::1]:80", "127.0.0.1", BASE, f"{name}..{BASE}", f"{name}.{BASE}:x"),
@@ -75,9 +96,10 @@ async def test_every_spelling_of_a_host_is_its_tenants_or_nobodys(pair: Pair) ->
     ],
 )
 async def test_no_header_makes_a_host_another_tenants(pair: Pair, header: str) -> None:
-    for value in (pair.globex["id"], pair.globex["subdomain"], pair.host(pair.globex)):
-        seen = await pair.ask(INFO, pair.host(pair.acme), **{header: value})
-        assert _is_of(seen, pair.acme, pair.globex), (header, value)
+    values = (pair.globex["id"], pair.globex["subdomain"], *pair.hosts(pair.globex))
+    for host, value in product(pair.hosts(pair.acme), values):
+        seen = await pair.ask(INFO, host, **{header: value})
+        assert _is_of(seen, pair.acme, pair.globex), (host, header, value)
 
 
 async def test_the_admin_api_is_nowhere_on_a_tenants_host_whoever_asks(pair: Pair) -> None:
@@ -87,11 +109,11 @@ async def test_the_admin_api_is_nowhere_on_a_tenants_host_whoever_asks(pair: Pai
         *("/api/tenant/%2e%2e/admin/tenants", "/API/ADMIN/TENANTS", "/api/admin/tenants/"),
         *("/api/tenant//info/../../admin/tenants", "/api/admin/findings", "/api/admin/system"),
     ]
-    for speaker in (None, "admin", "reader"):
-        for path in paths:
-            status, text = await pair.ask(path, pair.host(pair.acme), speaker)
-            assert status in {400, 404}, (path, speaker)
-            assert pair.globex["id"] not in text.replace(path, ""), (path, speaker)
+    speakers = (None, "admin", "reader")
+    for host, speaker, path in product(pair.hosts(pair.acme), speakers, paths):
+        status, text = await pair.ask(path, host, speaker)
+        assert status in {400, 404}, (host, path, speaker)
+        assert pair.globex["id"] not in text.replace(path, ""), (host, path, speaker)
 
 
 async def test_the_address_names_no_tenant_on_a_tenants_host(pair: Pair) -> None:
@@ -110,7 +132,8 @@ async def test_the_address_names_no_tenant_on_a_tenants_host(pair: Pair) -> None
 async def test_answers_to_one_host_are_not_kept_for_another(pair: Pair) -> None:
     for _ in range(3):
         for tenant, other in ((pair.acme, pair.globex), (pair.globex, pair.acme)):
-            assert _is_of(await pair.ask(INFO, pair.host(tenant)), tenant, other)
+            for host in pair.hosts(tenant):
+                assert _is_of(await pair.ask(INFO, host), tenant, other)
     async with pair.site.client(None) as client:
         answer = await client.get(INFO, headers={"host": pair.host(pair.acme)})
     assert "public" not in answer.headers.get("cache-control", "")

@@ -86,6 +86,7 @@ async def test_a_reader_asks_for_any_host_and_a_proxy_for_its_own(
             "subdomain": tenant["subdomain"],
             "state": "active",
             "tier": tenant["tier"],
+            "moved_to": None,
         }
         assert answer.headers["x-tenant-id"] == tenant["id"]
         assert answer.headers["x-tenant-name"] == "M%C3%BCller%20%26%20S%C3%B8n%20100%20%25"

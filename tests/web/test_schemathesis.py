@@ -40,7 +40,7 @@ include-operation-id = ["changeTenantSettings"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "412", "422", "428"]
 
 [[operations]]
-include-operation-id = ["resolveHost"]
+include-operation-id = ["resolveHost", "tlsAllowed"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404"]
 """
 

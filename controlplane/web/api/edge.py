@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from urllib.parse import quote
 from uuid import UUID
 
-from litestar import Response, get
+from litestar import MediaType, Response, get
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
@@ -15,9 +15,10 @@ from msgspec import Struct
 
 from controlplane.domain.tenants import TenantState
 from controlplane.errors import InvalidRequest, TenantRequired
+from controlplane.routing import moved
 from controlplane.routing.answers import admitted
-from controlplane.routing.hosts import tenant_label
-from controlplane.routing.resolve import trusted
+from controlplane.routing.hosts import is_own_domain, tenant_name
+from controlplane.routing.resolve import Asked, trusted
 from controlplane.routing.tenant import RoutedTenant
 from controlplane.web.auth import admins_only, bearer
 from controlplane.web.openapi import BEARER, TENANT_HEADERS, problems
@@ -34,17 +35,20 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class ResolvedTenant(Struct):
-    """Whose host it is."""
+    """Whose host it is. `moved_to` is the host that its requests are to be sent on to."""
 
     id: UUID
     name: str
     subdomain: str
     state: TenantState
     tier: str
+    moved_to: str | None
 
     @classmethod
     def of(cls, tenant: RoutedTenant) -> Self:
-        return cls(tenant.id, tenant.name, tenant.subdomain, tenant.state, tenant.tier)
+        return cls(
+            *(tenant.id, tenant.name, tenant.subdomain, tenant.state, tenant.tier, tenant.moved_to)
+        )
 
 
 class RecentTokens:
@@ -99,19 +103,40 @@ async def resolve(
         ),
     ] = None,
 ) -> Response[ResolvedTenant]:
-    """The active tenant of the host; any other is refused with what its own host would answer."""
+    """The active tenant of the host; any other is refused with what its own host would answer.
+
+    A proxy that says `X-Forwarded-Uri` is answered 308 for a host that has moved to another."""
     asked = _single(request.query_params.getall("host", [])) if host is not None else None
     tenant = await _tenant_at(asked if asked is not None else _forwarded(request), request.parts)
+    if asked is None and tenant.moved_to and (to := _onward(request, tenant.moved_to)):
+        onward: Response[Any] = Response(
+            b"", status_code=moved.STATUS, media_type=MediaType.TEXT, headers={"location": to}
+        )
+        return onward
     headers = {"X-Tenant-Id": str(tenant.id), "X-Tenant-Name": quote(tenant.name, safe="")}
     return Response(ResolvedTenant.of(tenant), headers=headers)
 
 
 async def _tenant_at(host: str, parts: Parts) -> RoutedTenant:
     """Raises the answer where no tenant is to be served there."""
-    label = tenant_label(host, parts.settings.base_domain) if host else None
-    if label is None:
+    name = tenant_name(host, parts.settings.base_domain) if host else None
+    found = None if name is None else await parts.directory.lookup(name)
+    if name is None or (found is None and is_own_domain(name)):
         raise TenantRequired(f"'{host}' is no tenant's host.")
-    return admitted(await parts.directory.lookup(label), asked_for=f"at '{label}'")
+    return admitted(found, asked_for=f"at '{name}'")
+
+
+def _onward(request: ApiRequest, moved_to: str) -> str | None:
+    """Where the proxy's client is to go on; None where it is not said what it has asked for, and
+    for a websocket, which would not follow."""
+    uris = request.headers.getall("x-forwarded-uri", [])
+    if len(uris) != 1 or request.headers.get("upgrade", "").lower() == "websocket":
+        return None
+    path, _, query = uris[0].encode("latin-1").partition(b"?")
+    client = request.client
+    asked = Asked("", "", [*request.scope["headers"]], client.host if client else None)
+    proxies = request.parts.settings.trusted_proxies
+    return moved.location(moved_to, asked, path=path, query=query, proxies=proxies)
 
 
 def _forwarding(connection: Connection) -> bool:

@@ -67,6 +67,7 @@ def tenant_app(parts: Parts, *, registry: CollectorRegistry, violated: Violated)
         base_domain=parts.settings.base_domain,
         also=[TokenClaim(spoken_for(parts.verifier))],
         violated=violated,
+        proxies=parts.settings.trusted_proxies,
     )
 
 

@@ -15,8 +15,9 @@ from controlplane.routing.cache import CacheUnavailable
 from controlplane.routing.redis_cache import RedisCache
 from controlplane.routing.redis_hints import listen_redis
 from controlplane.testing import Fault, assert_no_leak, look_for_leaks
-from controlplane.testing.ground import Installation, neighbours
+from controlplane.testing.ground import Installation, Neighbours, neighbours
 from tests.integration.routing.notes_app import ASKS, NOTES, create_app
+from tests.integration.routing.own_domains import add_domain, run
 from tests.integration.routing.unrest import AWAY, meanwhile, stir
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
@@ -24,12 +25,23 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
 NAMES = [f"tenant-{number}" for number in range(50)]
 
 
+class HalfOwnDomains(Neighbours):
+    """Every second tenant is asked at a domain of its own."""
+
+    def host(self, tenant):
+        own = f"{tenant.subdomain}.own.test"
+        return own if self.tenants.index(tenant) % 2 == 0 else super().host(tenant)
+
+
 @pytest.fixture
 def fifty(database):
     login = str(conninfo_to_dict(database.app_url)["user"])
     place = Installation(database.superuser_url, database.owner_url, database.app_url, login)
     with neighbours(place, NOTES, names=NAMES) as made:
-        yield made
+        for tenant in made.tenants[::2]:
+            add_domain(made.superuser_url, tenant.id, f"{tenant.subdomain}.own.test")
+        yield HalfOwnDomains(made.app_url, made.superuser_url, made.tenants)
+        run(made.superuser_url, "DELETE FROM public.tenant_domains")
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ _CHANGES = (
     "UPDATE public.tenants SET state = 'active' WHERE id = %s",
     "UPDATE public.tenants SET subdomain = 'new-' || subdomain WHERE id = %s",
     "UPDATE public.tenants SET subdomain = substr(subdomain, 5) WHERE id = %s",
+    "UPDATE public.tenant_domains SET state = 'lost' WHERE tenant_id = %s",
+    "UPDATE public.tenant_domains SET state = 'verified' WHERE tenant_id = %s",
 )
 
 

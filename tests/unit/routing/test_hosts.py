@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.errors import InvalidRequest
-from controlplane.routing.hosts import parse_base_domain, tenant_label
+from controlplane.routing.hosts import is_own_domain, parse_base_domain, tenant_name
 
 BASE = "example.com"
 LONGEST = "a" * 63
@@ -23,7 +23,28 @@ LONGEST = "a" * 63
     ],
 )
 def test_one_label_before_the_base_domain_names_a_tenant(host, label):
-    assert tenant_label(host, BASE) == label
+    assert tenant_name(host, BASE) == label
+    assert not is_own_domain(label)
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("acme.test", "acme.test"),
+        ("Portal.ACME.test.:8443", "portal.acme.test"),
+        ("xn--bcher-kva.test", "xn--bcher-kva.test"),
+        ("acme.example.org", "acme.example.org"),
+        ("evilexample.com", "evilexample.com"),
+        ("acme.evilexample.com", "acme.evilexample.com"),
+        ("acme.example.com.attacker.com", "acme.example.com.attacker.com"),
+        ("example.com.attacker.com", "example.com.attacker.com"),
+        ("com.example", "com.example"),
+        ("1.2.3.4.test", "1.2.3.4.test"),
+    ],
+)
+def test_a_foreign_host_is_looked_up_as_a_whole(host, name):
+    assert tenant_name(host, BASE) == name
+    assert is_own_domain(name)
 
 
 @pytest.mark.parametrize(
@@ -32,12 +53,10 @@ def test_one_label_before_the_base_domain_names_a_tenant(host, label):
         "example.com",
         "EXAMPLE.com.:80",
         "a.b.example.com",
-        "evil.example.com.attacker.com",
-        "acme.example.com.attacker.com",
-        "evilexample.com",
-        "acme.evilexample.com",
-        "acme.example.org",
-        "acme.com",
+        "my_label.acme.test",
+        "-acme.test",
+        "acme-.test",
+        f"{LONGEST}a.acme.test",
         "com",
         "acme",
         "localhost:8000",
@@ -49,8 +68,8 @@ def test_one_label_before_the_base_domain_names_a_tenant(host, label):
         "[::ffff:127.0.0.1]:80",
     ],
 )
-def test_a_host_that_is_no_tenants_has_no_label(host):
-    assert tenant_label(host, BASE) is None
+def test_a_host_that_can_be_no_tenants_has_no_name(host):
+    assert tenant_name(host, BASE) is None
 
 
 @pytest.mark.parametrize(
@@ -94,21 +113,30 @@ def test_a_host_that_is_no_tenants_has_no_label(host):
 )
 def test_what_is_no_host_name_is_malformed(host):
     with pytest.raises(InvalidRequest):
-        tenant_label(host, BASE)
+        tenant_name(host, BASE)
 
 
 @given(st.text(alphabet=st.sampled_from("aZ09-_.:[]@ /%é\x00"), max_size=20))
 def test_a_label_is_the_whole_of_what_stands_before_the_base_domain(prefix):
     try:
-        label = tenant_label(f"{prefix}.example.com", BASE)
+        label = tenant_name(f"{prefix}.example.com", BASE)
     except InvalidRequest:
         return
     assert label is None or label == prefix.lower()
 
 
+@given(st.text(alphabet=st.sampled_from("aZ09-_.:[]@ /%é\x00"), max_size=20))
+def test_a_whole_host_that_is_looked_up_is_what_was_asked_for(host):
+    try:
+        name = tenant_name(host, BASE)
+    except InvalidRequest:
+        return
+    assert name is None or name == host.partition(":")[0].lower().removesuffix(".")
+
+
 @pytest.mark.parametrize("base", ["example.com", "localhost", "apps.example.co.uk"])
 def test_a_label_before_any_base_domain_is_found(base):
-    assert tenant_label(f"acme.{base}:80", parse_base_domain(base.upper())) == "acme"
+    assert tenant_name(f"acme.{base}:80", parse_base_domain(base.upper())) == "acme"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from controlplane.routing import RoutedTenant
 from controlplane.routing.resolve import (
     Asked,
     Claimed,
-    HostLabel,
+    HostName,
     Identified,
     Named,
     PathPrefix,
@@ -27,12 +27,12 @@ def _claimed(asked):
 
 
 ACME, GLOBEX = uuid4(), uuid4()
-HOST = HostLabel("example.com")
+HOST = HostName("example.com")
 HEADER = TrustedHeader(["10.0.0.0/8", "::1/128"])
 CHAIN = (HOST, HEADER, TokenClaim(_claimed), PathPrefix())
 
 
-def _asked(host="api.test", path="/", header=None, token=None, client="10.1.2.3"):
+def _asked(host="api", path="/", header=None, token=None, client="10.1.2.3"):
     headers = [(b"x-tenant-id", str(header).encode())] if header else []
     headers += [(b"authorization", str(token).encode())] if token else []
     return Asked(host, path, headers, client)
@@ -47,6 +47,12 @@ def _tenant(tenant_id=ACME, subdomain="acme"):
     [
         (_asked("acme.example.com"), Named("acme"), []),
         (_asked("acme.example.com", "/t/globex/x"), Named("acme"), []),
+        (_asked("Portal.acme.test:443"), Named("portal.acme.test"), []),
+        (
+            _asked("portal.acme.test", header=ACME, token=GLOBEX),
+            Named("portal.acme.test"),
+            [Identified(ACME), Claimed(GLOBEX)],
+        ),
         (_asked("acme.example.com", header=ACME), Named("acme"), [Identified(ACME)]),
         (_asked("acme.example.com", token=GLOBEX), Named("acme"), [Claimed(GLOBEX)]),
         (
@@ -72,7 +78,7 @@ def test_the_host_comes_first_then_the_header_then_the_token_then_the_path(asked
     [
         _asked(),
         _asked("a.b.example.com"),
-        _asked("example.com.attacker.test"),
+        _asked("example.com"),
         _asked(path="/t"),
         _asked(path="/t/"),
         _asked(path="/t//x"),
@@ -132,3 +138,21 @@ def test_one_witness_who_means_another_is_enough_and_a_token_alone_says_whom(wit
         agree(witnesses, _tenant())
     assert str(GLOBEX) not in str(refused.value)
     assert refused.value.claimed == claimed
+
+
+@pytest.mark.parametrize(
+    ("first", "said", "witnesses"),
+    [
+        (Named("acme"), Named("acme"), [Claimed(GLOBEX)]),
+        (None, Claimed(GLOBEX), []),
+    ],
+)
+def test_what_the_host_has_said_already_comes_before_everybody(first, said, witnesses):
+    also = (TokenClaim(_claimed), PathPrefix())
+    asked = _asked("nobody.test", "/t/initech/x", token=GLOBEX)
+    assert whose(also, asked, first=first) == (said, witnesses)
+
+
+def test_only_a_whole_host_may_be_nobodys():
+    assert Named("portal.acme.test").perhaps
+    assert not Named("acme").perhaps

@@ -16,9 +16,14 @@ ACME = RoutedTenant(
 HELD = SharedAnswer("acme", ACME, 2**62, "1700000000.25/5", 1700000001.5)
 FREE = SharedAnswer("nobody", None, 0, "1700000000.25/5", 0.5)
 BARE = dataclasses.replace(HELD, tenant=dataclasses.replace(ACME, revision=None))
+OWN = dataclasses.replace(HELD, subdomain="portal.acme.test")
+MOVED = dataclasses.replace(
+    HELD, subdomain="old.acme.test", tenant=dataclasses.replace(ACME, moved_to="portal.acme.test")
+)
+NOBODYS = dataclasses.replace(FREE, subdomain="nobody.test")
 
 
-@pytest.mark.parametrize("answer", [HELD, FREE, BARE])
+@pytest.mark.parametrize("answer", [HELD, FREE, BARE, OWN, MOVED, NOBODYS])
 def test_what_is_written_is_read(answer):
     assert unpacked(packed(answer)) == answer
 
@@ -39,8 +44,38 @@ def test_nothing_is_told_but_ids_names_states_and_revisions():
             "revision": "core1,sample2",
         },
     }
-    told = {"id", "subdomain", "name", "state", "tier", "revision"}
+    moved = json.loads(packed(MOVED))
+    assert moved["subdomain"] == "old.acme.test"
+    assert moved["tenant"] == {
+        **json.loads(packed(HELD))["tenant"],
+        "subdomain": "acme",
+        "moved_to": "portal.acme.test",
+    }
+    told = {"id", "subdomain", "name", "state", "tier", "revision", "moved_to"}
     assert {field.name for field in dataclasses.fields(RoutedTenant)} == told
+
+
+def test_what_an_earlier_release_wrote_is_read_and_what_it_reads_is_written():
+    """It knew subdomains alone, and reads of a tenant what it knows."""
+    tenant = {
+        "id": str(UUID(int=7)),
+        "name": "Acme & Søn",
+        "state": "suspended",
+        "tier": "galactic",
+        "revision": "core1,sample2",
+    }
+    earlier = {
+        "version": 1,
+        "subdomain": "acme",
+        "horizon": 2**62,
+        "server": "1700000000.25/5",
+        "at": 1700000001.5,
+        "tenant": tenant,
+    }
+    assert unpacked(json.dumps(earlier).encode()) == HELD
+    assert json.loads(packed(HELD)) == earlier
+    assert json.loads(packed(MOVED))["tenant"].items() >= tenant.items()
+    assert unpacked(_but_tenant(subdomain="globex", moved_to="evil.test")) == HELD
 
 
 def _but(**changes):
@@ -95,6 +130,15 @@ def _but_tenant(**changes):
         _but_tenant(state=None),
         _but_tenant(tier=3),
         _but_tenant(revision=3),
+        _but(subdomain="portal.acme.test"),
+        _but(
+            subdomain="portal.acme.test",
+            tenant={**json.loads(packed(OWN))["tenant"], "moved_to": 7},
+        ),
+        _but(
+            subdomain="portal.acme.test",
+            tenant={**json.loads(packed(OWN))["tenant"], "subdomain": None},
+        ),
     ],
 )
 def test_what_is_not_exactly_an_answer_is_none(payload):
