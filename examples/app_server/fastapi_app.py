@@ -60,4 +60,5 @@ def create_app(
         also=[TrustedHeader(proxies)],
         exempt_paths=["/health"],
         violated=alarm,
+        proxies=proxies,
     )

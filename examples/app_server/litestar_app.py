@@ -62,6 +62,7 @@ def create_app(
         also=[TrustedHeader(proxies)],
         exempt_paths=["/health"],
         violated=alarm,
+        proxies=proxies,
     )
 
 

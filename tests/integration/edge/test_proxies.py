@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from tests.integration.edge.place import Place, Seen, ask, caddy, free_port, nginx, running
+from tests.integration.routing.own_domains import add_domain
+from tests.web.calls import Site
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +30,14 @@ async def proxy(
         yield port
 
 
+@pytest.fixture(scope="module")
+def domains(place: Place, site: Site) -> None:
+    """Of acme; the second leads to the first."""
+    url, acme = site.database.superuser_url, place.ids["acme"]
+    add_domain(url, acme, "portal.acme.test", primary=True)
+    add_domain(url, acme, "www.acme.test", redirects=True)
+
+
 async def test_each_host_reaches_the_application_with_its_tenant(place: Place, proxy: int) -> None:
     made = {}
     for who in ("acme", "globex"):
@@ -41,6 +51,19 @@ async def test_each_host_reaches_the_application_with_its_tenant(place: Place, p
             answer = await ask(port, f"{who}.localhost", f"/documents?q={who}")
             assert made[who] in {document["id"] for document in answer.json()}
             assert made[other] not in answer.text
+
+
+async def test_a_host_that_redirects_does_so_behind_a_proxy(
+    proxy: int,
+    domains: None,  # noqa: ARG001  they are there
+) -> None:
+    served = await ask(proxy, "portal.acme.test")
+    assert served.status_code == 200
+    moved = await ask(proxy, "www.acme.test", "/documents/%2F?q=%20&next=//evil.test")
+    assert moved.status_code == 308
+    scheme, _, rest = moved.headers["location"].partition("://")
+    assert scheme in {"http", "https"}
+    assert rest == "portal.acme.test/documents/%2F?q=%20&next=//evil.test"
 
 
 async def test_a_refusal_comes_in_the_control_planes_words(proxy: int) -> None:
