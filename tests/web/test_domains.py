@@ -108,6 +108,18 @@ async def test_what_cannot_be_a_tenants_domain_is_refused_by_its_field(
     assert await site.counts() == counted
 
 
+@pytest.mark.parametrize("value", [0, 1, "true", "", [], {}])
+async def test_what_is_no_flag_is_refused(
+    client: httpx.AsyncClient, two: list[str], value: Any
+) -> None:
+    body = {"host": "www.acme.example", "redirects": value}
+    for method, path in (("POST", ""), ("PATCH", "/www.acme.example")):
+        fields = body if method == "POST" else {"redirects": value}
+        answer = await client.request(method, f"{two[0]}{path}", json=fields)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/redirects")
+    assert (await client.get(two[0])).json() == {"items": []}
+
+
 async def test_flags_are_changed_and_a_domain_is_let_go_of(
     client: httpx.AsyncClient, two: list[str]
 ) -> None:

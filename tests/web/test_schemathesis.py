@@ -104,4 +104,8 @@ async def test_a_generator_finds_nothing_undocumented(server: Server, tmp_path: 
         if target.tenant_host is not None:
             there = ("--include-path-regex", _ON_TENANTS_HOSTS, "-H", f"Host: {target.tenant_host}")
             await generate(target, tmp_path, target.tenant_token, *there)
-        await generate(target, tmp_path, target.token, "--exclude-path-regex", _ON_TENANTS_HOSTS)
+        rest = _ON_TENANTS_HOSTS
+        if "SCHEMATHESIS_URL" not in os.environ:  # noqa: TID251  as above
+            # Like others that are tried, in path and answers: a tenth of the time.
+            rest += r"|/domains/\{host\}"
+        await generate(target, tmp_path, target.token, "--exclude-path-regex", rest)

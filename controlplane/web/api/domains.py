@@ -18,6 +18,7 @@ from controlplane.web.api.domain_bodies import (
     NewDomainBody,
     address_of,
     domain_body,
+    require_flags,
 )
 from controlplane.web.openapi import problems
 from controlplane.web.request import ApiRequest, reading
@@ -50,6 +51,7 @@ async def add_domain(
     """Claim a host for an active or suspended tenant, and answer with the records that prove and lead
     it. It is served once a worker has seen the proof."""
     settings = request.parts.settings
+    require_flags(await request.json(), "redirects")
     host = data.parsed(settings)
     async with request.parts.control.begin() as conn:
         domain, is_new = await own_domains.add(
@@ -104,6 +106,7 @@ async def change_domain(
     request: ApiRequest, tenant_id: FromPath[UUID], host: OwnHost, data: JSONBody[DomainChangesBody]
 ) -> DomainBody:
     """Whichever was the primary one before gives way. The primary one itself does not redirect."""
+    require_flags(await request.json(), "is_primary", "redirects")
     async with request.parts.control.begin() as conn:
         domain = await own_domains.change(
             conn,
