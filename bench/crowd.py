@@ -32,6 +32,10 @@ SELECT o.state, o.error->>'code', row_number() OVER (ORDER BY o.created_at),
   extract(epoch FROM o.finished_at - min(o.created_at) OVER ())
 FROM public.operations o WHERE o.kind = 'provision'
 """
+_FAILURES = """
+SELECT data->'error'->>'detail', count(*) FROM public.operation_events
+WHERE type = 'step_failed' GROUP BY 1
+"""
 
 
 class Throttling(Front):
@@ -105,14 +109,16 @@ async def _ended(url: str) -> str:
         while any(seconds is None for *_, seconds in rows):
             await asyncio.sleep(1)
             rows = await (await conn.execute(_STATES)).fetchall()
+        failures = await (await conn.execute(_FAILURES)).fetchall()
     states = Counter(f"{state} {code or ''}".strip() for state, code, *_ in rows)
     moved = sorted(abs(came - went) for _, _, came, went, *_ in rows)
     claims = sorted(row[-2] for row in rows)
     seconds = sorted(float(row[-1]) for row in rows)
     return (
         f"{dict(states)}; first after {seconds[0]:.0f} s, half after {median(seconds):.0f} s, last "
-        f"after {seconds[-1]:.0f} s; places changed: half by {median(moved)}, most {moved[-1]}; "
-        f"claims each: half {median(claims)}, most {claims[-1]}"
+        f"after {seconds[-1]:.0f} s; places changed: half by {median(moved)}, most {moved[-3:]}; "
+        f"claims each: half {median(claims)}, most {claims[-1]}; "
+        f"passing failures: {dict(failures)}"
     )
 
 

@@ -129,6 +129,25 @@ def test_several_requests_go_together_or_not_at_all() -> None:
     assert hall.take(2, requests=3) == 0
 
 
+def test_who_wants_several_at_once_is_not_passed_by_all_who_want_one() -> None:
+    hall = Hall()
+    begun = hall.now_us
+    due = [(begun + hall.take(number), number) for number in range(10)]
+    due.append((begun + hall.take(100, requests=3), 100))
+    due += [(begun + hall.take(number), number) for number in range(11, 60)]
+    heapify(due)
+    order = []
+    while due:
+        hall.now_us, number = heappop(due)
+        wait_us = hall.take(number, requests=3 if number == 100 else 1) if number > 4 else 0
+        if wait_us:
+            heappush(due, (hall.now_us + wait_us, number))
+        else:
+            order.append(number)
+    assert order.index(100) <= 14
+    assert hall.most_at_once() == 5
+
+
 @dataclass
 class Crowd:
     """Tenants of whom each makes two requests, one after the other, and the workers that look after
