@@ -111,6 +111,7 @@ def create_app(parts: Parts) -> ASGIApp:
         directory=parts.directory,
         base_domain=parts.settings.base_domain,
         anywhere=(*system.PATHS, OPENAPI_PATH, edge.PATH, tls.PATH),
+        ours=parts.settings.domains_refused,
     )
     limited = BodyLimit(dispatch, limit_bytes=parts.settings.body_limit_bytes)
     return Outer(limited, registry=registry)

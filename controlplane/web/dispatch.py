@@ -17,7 +17,8 @@ class HostDispatch:
     """A host with one label before the base domain is a tenant's, and so is a tenant's own domain;
     every other one is the admins'.
 
-    `admin.<base domain>` and the paths in `anywhere`, on whatever host, are the admins' too.
+    `admin.<base domain>`, the hosts in `ours` and the paths in `anywhere`, on whatever host, are the
+    admins' too, and ask nobody whose they are.
     """
 
     def __init__(
@@ -28,12 +29,14 @@ class HostDispatch:
         directory: Directory,
         base_domain: str,
         anywhere: Collection[str],
+        ours: Collection[str] = (),
     ) -> None:
         self._admin = admin
         self._tenant = tenant
         self._directory = directory
         self._base_domain = parse_base_domain(base_domain)
         self._anywhere = frozenset(anywhere)
+        self._ours = frozenset([_ADMIN, *ours])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in self._anywhere:
@@ -46,7 +49,7 @@ class HostDispatch:
 
     async def _is_tenants(self, scope: Scope) -> bool:
         name = tenant_name(header(scope, b"host") or "", self._base_domain)
-        if name is None or name == _ADMIN:
+        if name is None or name in self._ours:
             return False
         if not is_own_domain(name):
             return True

@@ -47,6 +47,17 @@ class Place:
         run(self.site.database.superuser_url, change, [state, self.id])
 
 
+class Down:
+    """A directory that does not answer, and keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def lookup(self, name: str) -> RoutedTenant | None:
+        self.asked.append(name)
+        raise TenantUnavailable("The tenant directory does not answer; try again.")
+
+
 @pytest.fixture(scope="module")
 async def place(server: Server) -> AsyncIterator[Place]:
     with fresh_database(server) as database:
@@ -97,16 +108,26 @@ async def test_a_host_that_has_moved_leads_to_the_primary_one(place: Place) -> N
 
 
 async def test_without_the_directory_tenants_are_refused_and_admins_are_not(place: Place) -> None:
-    class Down:
-        async def lookup(self, _name: str) -> RoutedTenant | None:
-            raise TenantUnavailable("The tenant directory does not answer; try again.")
-
     down: Any = Down()
     app = create_app(replace(place.site.parts, directory=down))
     token = {"authorization": f"Bearer {place.site.tokens['admin']}"}
     assert (await place.get(INFO, OWN, app=app)).status_code == 503
     assert (await place.get(TENANTS, "api.corp.test", app=app, headers=token)).status_code == 200
     assert (await place.get(f"{TLS}?domain={OWN}", app=app)).status_code == 503
+
+
+async def test_about_the_apis_own_name_nobody_is_asked(place: Place) -> None:
+    directory: Any = Down()
+    settings = place.site.parts.settings
+    named = settings.model_copy(update={"domains_refused": ("api.corp.test",)})
+    app = create_app(replace(place.site.parts, directory=directory, settings=named))
+    token = {"authorization": f"Bearer {place.site.tokens['admin']}"}
+    for path in (TENANTS, "/metrics"):
+        answer = await place.get(path, "API.corp.test:443", app=app, headers=token)
+        assert answer.status_code == 200
+    assert directory.asked == []
+    await place.get(TENANTS, "x.api.corp.test", app=app, headers=token)
+    assert directory.asked == ["x.api.corp.test"]
 
 
 async def test_the_edge_knows_own_domains(place: Place) -> None:

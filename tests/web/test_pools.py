@@ -26,7 +26,7 @@ async def test_each_pool_of_the_process_is_told_by_its_login(site: Site) -> None
 
 
 async def test_what_belongs_to_no_tenant_never_asks_for_a_tenants_connection(site: Site) -> None:
-    hosts = [f"nobody.{BASE}", f"admin.{BASE}", BASE, "10.0.0.1"]
+    hosts = [f"nobody.{BASE}", f"admin.{BASE}", BASE, "10.0.0.1", "internal"]
     paths = ["/health/live", "/health/ready", "/api/app/info", "/api/openapi.json", "/metrics"]
     asked = site.parts.app_pool.get_stats().get("requests_num", 0)
     async with site.client() as client:

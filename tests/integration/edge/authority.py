@@ -1,6 +1,7 @@
 """A certificate authority that speaks ACME (Pebble), the name server that it asks, and a proxy that
 gets its certificates there."""
 
+import asyncio
 import contextlib
 import ipaddress
 import json
@@ -99,6 +100,17 @@ async def proxied(place: Place, by: Authority, folder: Path) -> AsyncIterator[No
     command += ["run", "--adapter", "caddyfile", "--config", str(config)]
     async with running(command, by.https_port):
         yield
+
+
+async def served(by: Authority, host: str, path: str = "/documents") -> httpx.Response:
+    """As `visit`, as often as it takes until there is a certificate: on a busy machine one that is
+    ordered may not be there in time."""
+    async with asyncio.timeout(120):
+        while True:
+            try:
+                return await visit(by, host, path)
+            except httpx.ConnectError:
+                await asyncio.sleep(0.2)
 
 
 async def visit(by: Authority, host: str, path: str = "/documents") -> httpx.Response:

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.edge.authority import Authority, authority, proxied, visit
+from tests.integration.edge.authority import Authority, authority, proxied, served, visit
 from tests.integration.edge.place import Place, ask
 from tests.integration.routing.own_domains import add_domain, set_domain
 from tests.web.calls import Site
@@ -45,16 +45,16 @@ async def test_a_verified_domain_has_a_certificate_and_its_tenant_and_no_other_h
     add_domain(url, place.ids["initech"], "portal.initech.test")
     async with proxied(place, by, tmp_path):
         for who, other in (("acme", "globex"), ("globex", "acme")):
-            page = await visit(by, f"portal.{who}.test")
+            page = await served(by, f"portal.{who}.test")
             assert page.status_code == 200
             assert f"{who}.pdf" in page.text
             assert f"{other}.pdf" not in page.text
-        moved = await visit(by, "www.acme.test", "/documents/%2F?q=%20&next=//evil.test")
+        moved = await served(by, "www.acme.test", "/documents/%2F?q=%20&next=//evil.test")
         assert moved.status_code == 308
         assert moved.headers["location"] == (
             "https://portal.acme.test/documents/%2F?q=%20&next=//evil.test"
         )
-        suspended = await visit(by, "portal.initech.test")
+        suspended = await served(by, "portal.initech.test")
         assert (suspended.status_code, suspended.json()["code"]) == (403, "tenant_suspended")
         for host in ("new.acme.test", "nobody.test", "x.portal.acme.test", "nobody.localhost"):
             assert await _is_refused(by, host), host
@@ -74,7 +74,7 @@ async def test_a_domain_that_was_lost_gets_no_new_certificate_until_it_is_proven
 
     add_domain(url, place.ids["acme"], host)
     async with proxied(place, by, tmp_path_factory.mktemp("first")):
-        assert (await visit(by, host)).status_code == 200
+        assert (await served(by, host)).status_code == 200
         set_domain(url, host, "lost")
         await until_allowed(404)
     # Another one, which has nothing of the first.
@@ -82,4 +82,4 @@ async def test_a_domain_that_was_lost_gets_no_new_certificate_until_it_is_proven
         assert await _is_refused(by, host)
         set_domain(url, host, "verified")
         await until_allowed(200)
-        assert (await visit(by, host)).status_code == 200
+        assert (await served(by, host)).status_code == 200
