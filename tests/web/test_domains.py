@@ -12,7 +12,6 @@ from controlplane import wiring
 from tests.database import Server, fresh_database
 from tests.name_servers import BIND_KEY, BIND_ZONE, NameServer, running_bind
 from tests.web.calls import BASE, TENANTS, Site, open_site
-from tests.web.lives import bring, held
 from tests.web.members import make_tenant
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requires("named")]
@@ -152,20 +151,6 @@ async def test_a_tenants_domains_are_nobody_elses_and_of_a_number(
         body: Json | None = {} if method == "PATCH" else None
         other = await client.request(method, f"{two[1]}/w0.acme.example{path}", json=body)
         assert (other.status_code, other.json()["code"]) == (404, "domain_not_found")
-
-
-async def test_a_deleted_tenant_keeps_its_domains_and_a_purged_one_has_none(site: Site) -> None:
-    async with held(site) as tenant:
-        address = f"{tenant.address}/domains"
-        before = await add(tenant.client, address, "www.acme.example")
-        await bring(tenant, "deleted")
-        kept = (await tenant.client.get(f"{address}/www.acme.example")).json()
-        assert kept["created_at"] == before["created_at"]
-        refused = await tenant.client.post(address, json={"host": "acme.example"})
-        assert (refused.status_code, refused.json()["code"]) == (409, "invalid_state")
-        async with site.working():
-            await tenant.do("purge")
-        assert (await tenant.client.get(address)).json() == {"items": []}
 
 
 async def looked_at(client: httpx.AsyncClient, domain: Json) -> Json:

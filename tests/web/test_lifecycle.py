@@ -34,6 +34,8 @@ async def test_a_tenants_whole_life_by_its_host_its_data_and_its_traces(site: Si
     async with held(site) as tenant, held(site) as neighbour, site.working():
         for each in (tenant, neighbour):
             remember(each)
+        own = f"{tenant.subdomain}.example"
+        await tenant.client.post(f"{tenant.address}/domains", json={"host": own})
         before = await neighbour.shown()
         everything = ["schema", "role", "record"]
         life = [
@@ -48,6 +50,8 @@ async def test_a_tenants_whole_life_by_its_host_its_data_and_its_traces(site: Si
         for verb, answer, left in life:
             await tenant.do(verb)
             assert (await tenant.served(answer), traces(tenant)) == (answer, left), verb
+            domains = [domain["host"] for domain in (await tenant.shown())["domains"]]
+            assert domains == ([own] if left else []), verb
             if left:
                 assert remembered(tenant) == [(tenant.subdomain,)], verb
         again = await tenant.ask("purge")

@@ -25,7 +25,7 @@ from controlplane.store.domains import Domain, Due
 from controlplane.store.tables import audit_log
 from tests.integration.store.conftest import ADMIN, Accepted, accept
 
-pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
+pytestmark = pytest.mark.anyio
 
 WWW = Host("www.acme.example")
 HOUR = timedelta(hours=1)
