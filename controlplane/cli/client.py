@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,6 +15,7 @@ from controlplane.errors import TenantNotFound
 
 TENANTS = "/api/admin/tenants"
 OPERATIONS = "/api/admin/operations"
+ROLLOUTS = "/api/admin/rollouts"
 
 _TIMEOUT = httpx2.Timeout(30, connect=5)
 # A request with a key may be sent again: it is accepted once.
@@ -102,7 +103,12 @@ class Api:
 
     async def events(self, operation_id: str) -> AsyncIterator[str]:
         """A line for each event of an operation. Ends when the stream does, for whatever reason."""
-        path = f"{OPERATIONS}/{operation_id}/events"
+        async with contextlib.aclosing(self.lines(f"{OPERATIONS}/{operation_id}/events")) as lines:
+            async for line in lines:
+                yield line
+
+    async def lines(self, path: str) -> AsyncGenerator[str, None]:
+        """What each event of a stream holds, until the stream ends, for whatever reason."""
         with contextlib.suppress(httpx2.HTTPError):
             async with self._client.stream("GET", path, timeout=None) as stream:
                 async for line in stream.aiter_lines():

@@ -24,6 +24,7 @@ COMMANDS = {
     "token": "API tokens: of global admins, and for trials of tenants' users.",
     "tenant": "Create, list, show, suspend, rename, delete, restore, purge tenants.",
     "operation": "List, show, watch, cancel, resume, abandon operations.",
+    "rollout": "Upgrade every tenant's schema: plan, start, watch, pause, resume, retry, cancel.",
     "schema": "What is in a tenant's schema.",
     "drift": "Compare tenants' schemas with what the template makes.",
     "template": "Check the template that tenants' schemas are made from.",
@@ -39,7 +40,7 @@ Examples:
   controlplane operation watch 5f0c2c1e-9a59-4f3e-8a52-0d5b6a2d9b11
 """
 _CLIENT = """\
-tenant and operation talk to the API: CONTROLPLANE_URL says where it is,
+tenant, operation and rollout talk to the API: CONTROLPLANE_URL says where it is,
 CONTROLPLANE_TOKEN or CONTROLPLANE_TOKEN_FILE holds the bearer token. serve,
 worker, migrate, admin, token, schema, drift and reconcile need the settings of
 the control plane (docs/reference/settings.md).

@@ -70,7 +70,7 @@ def _print(parts: "list[Part]", findings: "list[Finding]") -> None:
     for finding in findings:
         click.echo(f"\n{finding}")
     for name in [part.name for part in parts if part.online]:
-        tell(f"{name} reads rows: this release does not apply it to tenants that exist already.")
+        tell(f"{name} reads rows: a rollout runs it by Alembic, tenant by tenant.")
     tell(f"Findings: {len(findings)}." if findings else "It breaks no rule.")
 
 

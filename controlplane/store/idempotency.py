@@ -25,9 +25,7 @@ async def earlier(conn: AsyncConnection, *, principal: UUID, key: str, mark: byt
     Holds the key until the commit. Raises IdempotencyInFlight while another request holds it,
     IdempotencyKeyReused if that request was another one.
     """
-    held = select(func.pg_try_advisory_xact_lock(func.hashtextextended(f"{principal}/{key}", 0)))
-    if not (await conn.execute(held)).scalar_one():
-        raise IdempotencyInFlight("Repeat this request when the first one has been answered.")
+    await hold(conn, principal=principal, key=key)
     ours = (table.c.principal == principal) & (table.c.key == key)
     await conn.execute(delete(table).where(ours, table.c.expires_at <= func.clock_timestamp()))
     row = (await conn.execute(select(table).where(ours))).one_or_none()
@@ -37,6 +35,13 @@ async def earlier(conn: AsyncConnection, *, principal: UUID, key: str, mark: byt
         raise IdempotencyKeyReused("Send another Idempotency-Key with another request.")
     operation_id: UUID = row.operation_id
     return operation_id
+
+
+async def hold(conn: AsyncConnection, *, principal: UUID, key: str) -> None:
+    """Hold the key until the commit. Raises IdempotencyInFlight while another request does."""
+    held = select(func.pg_try_advisory_xact_lock(func.hashtextextended(f"{principal}/{key}", 0)))
+    if not (await conn.execute(held)).scalar_one():
+        raise IdempotencyInFlight("Repeat this request when the first one has been answered.")
 
 
 async def remember(

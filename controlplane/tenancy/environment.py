@@ -163,9 +163,8 @@ def _offline(step: RevisionStep, tape: Tape, *, fresh: bool) -> RevisionStep:
     online = _is_online(step.revision)
     if online and not fresh:
         raise RevisionNeedsOnline(
-            f"Revision {name} reads rows (`online = True`); this release does not apply such a "
-            "revision to tenants that exist already. Take `online` away, let `upgrade` do nothing "
-            "and change the rows from the application."
+            f"Revision {name} reads rows (`online = True`): it is applied to tenants that exist "
+            "already by a rollout, and by nothing else."
         )
     upgrade = step.migration_fn
 

@@ -21,6 +21,7 @@ from controlplane.web.api import (
     lifecycle,
     mail_events,
     operations,
+    rollouts,
     system,
     tenants,
     tls,
@@ -58,6 +59,7 @@ admin_router = Router(
         holds.router,
         operations.router,
         findings.router,
+        rollouts.router,
     ],
 )
 

@@ -1,4 +1,4 @@
-"""Tells whoever watches an operation that it has news. A hint only: the journal is the truth."""
+"""Tells whoever watches an operation or a rollout that it has news. A hint only: the journal is the truth."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection, sql
 
+from controlplane.store import rollouts
 from controlplane.store.operations import EVENTS_CHANNEL
 
 log = structlog.get_logger()
@@ -30,9 +31,9 @@ class Hub:
         self.closed = False
 
     @contextmanager
-    def watching(self, operation_id: UUID) -> Iterator[asyncio.Event]:
-        """An event that is set whenever the operation may have news, and when the hub closes."""
-        key, event = str(operation_id), asyncio.Event()
+    def watching(self, watched_id: UUID) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the operation or rollout may have news, and when the hub closes."""
+        key, event = str(watched_id), asyncio.Event()
         self._watchers.setdefault(key, set()).add(event)
         if self._listener is None:
             self._listener = asyncio.create_task(self._listen())
@@ -69,7 +70,8 @@ class Hub:
 
     async def _listen_once(self) -> None:
         async with await AsyncConnection.connect(self._url, autocommit=True) as conn:
-            await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(EVENTS_CHANNEL)))
+            for channel in (EVENTS_CHANNEL, rollouts.CHANNEL):
+                await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             # What happened before the LISTEN was told to nobody.
             self._wake_all()
             async for notice in conn.notifies():

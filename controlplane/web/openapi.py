@@ -130,6 +130,7 @@ def document(handlers: Sequence[ControllerRouterHandler], *, title: str, version
                 Tag(name="tenants"),
                 Tag(name="operations"),
                 Tag(name="findings"),
+                Tag(name="rollouts"),
                 Tag(name="tenant"),
                 Tag(name="edge"),
                 Tag(name="system"),

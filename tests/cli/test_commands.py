@@ -313,3 +313,14 @@ def test_a_domain_is_added_looked_at_and_removed(cli: Cli) -> None:
     assert cli(*domain, "show", "bighead", host).code == 3
     wrong = cli(*domain, "add", "bighead", "127.0.0.1")
     assert (wrong.code, "no address" in wrong.err) == (1, True)
+
+
+def test_a_rollout_is_planned_begun_and_shown(cli: Cli) -> None:
+    assert cli("rollout", "status").code == 3
+    planned = cli("rollout", "plan", "--ring", "ours=list:acme", "--max-parallel", "3")
+    assert (planned.code, "connections  3 at once" in planned.out) == (0, True), planned.err
+    assert cli("rollout", "plan", "--ring", "nonsense").err.endswith("[validation_failed]\n")
+    begun = cli("rollout", "start", "-o", "json")
+    assert (begun.code, begun.json["state"]) == (0, "succeeded"), begun.err
+    assert cli("rollout", "status").out.startswith(f"{begun.json['id']}  succeeded  to app_")
+    assert (cli("rollout", "watch").code, cli("rollout", "pause").code) == (0, 1)

@@ -17,6 +17,7 @@ from tests.web.calls import BASE, OPERATIONS, TENANTS, Site, new_tenant
 pytestmark = pytest.mark.anyio
 
 _ID = str(uuid4())
+ROLLOUTS = "/api/admin/rollouts"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,16 @@ CASES = {
     "abandonOperation": Case(
         "POST", f"{OPERATIONS}/{_ID}/abandon", {"reason": "gone", "comment": "gone"}
     ),
+    "planRollout": Case("POST", f"{ROLLOUTS}/plan", {}, supers=True),
+    "startRollout": Case("POST", ROLLOUTS, {}, supers=True),
+    "listRollouts": Case("GET", ROLLOUTS),
+    "getRollout": Case("GET", f"{ROLLOUTS}/{_ID}"),
+    "listRolloutTargets": Case("GET", f"{ROLLOUTS}/{_ID}/targets"),
+    "watchRollout": Case("GET", f"{ROLLOUTS}/{_ID}/events"),
+    "pauseRollout": Case("POST", f"{ROLLOUTS}/{_ID}/pause", supers=True),
+    "resumeRollout": Case("POST", f"{ROLLOUTS}/{_ID}/resume", supers=True),
+    "retryRollout": Case("POST", f"{ROLLOUTS}/{_ID}/retry", supers=True),
+    "cancelRollout": Case("POST", f"{ROLLOUTS}/{_ID}/cancel", supers=True),
     "listFindings": Case("GET", "/api/admin/findings", supers=True),
     "repairFindings": Case("POST", "/api/admin/findings/repair", {}, supers=True),
     "resolveHost": Case("GET", f"/api/edge/resolve?host=nobody.{BASE}"),

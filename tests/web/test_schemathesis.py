@@ -32,6 +32,7 @@ _SETTINGS = """
 include-operation-id = [
   "createTenant", "provisionTenant", "suspendTenant", "resumeTenant", "restoreTenant", "purgeTenant",
   "resendWelcome", "renameTenant", "addDomain", "changeDomain", "checkDomain", "removeDomain",
+  "planRollout", "startRollout",
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422"]
 

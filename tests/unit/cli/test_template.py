@@ -24,7 +24,7 @@ def test_a_clean_template_ends_with_0_and_lists_its_parts(tmp_path, capsys):
     assert rows[0] == ["PART", "STATEMENTS", "RUNS"]
     assert [row[0] for row in rows[-3:]] == ["own_0001", "own_0002", "seed"]
     assert [row[-1] for row in rows[-3:]] == ["compiled", "online", "compiled"]
-    assert "own_0002 reads rows: this release does not apply it" in told.err
+    assert "own_0002 reads rows: a rollout runs it by Alembic" in told.err
     assert "It breaks no rule." in told.err
 
 

@@ -1,0 +1,264 @@
+"""`controlplane rollout …`"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from controlplane.cli import rollout_watch
+from controlplane.cli.client import ROLLOUTS, Api, open_api
+from controlplane.cli.exits import CommandFailed, Exit
+from controlplane.cli.output import (
+    Output,
+    output_option,
+    print_fields,
+    print_json,
+    print_table,
+    tell,
+)
+from controlplane.cli.rollout_bars import headline, span
+from controlplane.domain.rings import USUAL
+from controlplane.domain.rollouts import Ask
+
+Json = dict[str, Any]
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@click.group("rollout")
+def command() -> None:
+    """Upgrade every tenant's schema, ring by ring.
+
+    \b
+    controlplane rollout plan
+    controlplane rollout start --ring canary=list:acme --ring early=10% --soak 600
+    controlplane rollout watch
+    controlplane rollout retry
+
+    ROLLOUT is an id; where it is left out, the newest is meant.
+    """
+
+
+def policy_options(asked: Command) -> Command:
+    """Gives a command the options that say how a rollout goes about it."""
+    options = [
+        click.option(
+            "--ring",
+            "rings",
+            multiple=True,
+            metavar="NAME=RULE",
+            help="name=5%, name=tier:starter, name=tag:beta or name=list:acme,globex; again for the"
+            f" next. Default: {' '.join(USUAL)}. Everybody else comes last.",
+        ),
+        click.option(
+            "--failure-budget",
+            metavar="N|N%",
+            default="0",
+            show_default=True,
+            help="So many of a ring may fail.",
+        ),
+        click.option(
+            "--soak",
+            type=click.FloatRange(0),
+            default=0.0,
+            metavar="SECONDS",
+            help="Wait so long between two rings.",
+        ),
+        click.option(
+            "--max-parallel",
+            type=click.IntRange(1, 64),
+            default=2,
+            show_default=True,
+            help="Transactions at once, over all workers.",
+        ),
+        click.option(
+            "--lock-timeout",
+            type=click.IntRange(1, 10_000),
+            default=200,
+            show_default=True,
+            metavar="MS",
+            help="An upgrade queues so long for a table in use, then tries later.",
+        ),
+        click.option(
+            "--attempts",
+            type=click.IntRange(1, 1000),
+            default=20,
+            show_default=True,
+            help="It tries so often.",
+        ),
+    ]
+    for option in reversed(options):
+        asked = option(asked)
+    return asked
+
+
+def _policy(given: Json) -> Json:
+    policy = {
+        "failure_budget": given["failure_budget"],
+        "soak_s": given["soak"],
+        "max_parallel": given["max_parallel"],
+        "lock_timeout_ms": given["lock_timeout"],
+        "attempts": given["attempts"],
+    }
+    return policy | ({"rings": list(given["rings"])} if given["rings"] else {})
+
+
+@command.command("plan")
+@policy_options
+@output_option
+def plan(*, output: Output, **policy: Any) -> None:
+    """Say what a rollout would do: the SQL, who is in which ring, locks, time, what may hurt.
+
+    Nothing is changed: every statement is tried in a schema that is undone. Exit code 1 where a
+    revision cannot be compiled, breaks a rule of 'template check', or is refused by PostgreSQL.
+    """
+    asyncio.run(_plan(_policy(policy), output))
+
+
+async def _plan(policy: Json, output: Output) -> None:
+    async with open_api() as api:
+        found = await api.post(f"{ROLLOUTS}/plan", policy)
+    if output is Output.JSON:
+        print_json(found)
+    else:
+        _print_plan(found)
+
+
+def _print_plan(plan: Json) -> None:
+    print_fields(
+        [
+            ("revision", plan["revision"]),
+            ("targets", f"{plan['targets']}, and {plan['at_revision']} that are there already"),
+            ("connections", f"{plan['connections']} at once"),
+            ("locks", f"at most {plan['locks_per_target']} each, of {plan['lock_room']}"),
+            ("time", f"about {span(plan['estimated_s'])}"),
+        ]
+    )
+    click.echo()
+    print_table(("RING", "TARGETS"), [(r["name"], str(r["targets"])) for r in plan["rings"]])
+    for path in plan["paths"]:
+        how = "by Alembic, row by row:" if path["online"] else "by this:"
+        click.echo(f"\n{path['targets']} from {path['revision']} {how}")
+        for statement in path["sql"]:
+            click.echo(f"  {statement};")
+    for warning in plan["warnings"]:
+        tell(f"\n{warning['rule']}: {warning['statement']}\n  {warning['why']} {warning['remedy']}")
+
+
+@command.command("start")
+@policy_options
+@click.option(
+    "--wait/--no-wait", default=True, show_default=True, help="Follow it, or only begin it."
+)
+@click.option("--dry-run", is_flag=True, help="Only plan it.")
+@output_option
+def start(*, wait: bool, dry_run: bool, output: Output, **policy: Any) -> None:
+    """Begin to upgrade every schema that is behind, and watch it.
+
+    Exit code 0 where every one was upgraded or skipped.
+    """
+    if dry_run:
+        asyncio.run(_plan(_policy(policy), output))
+    else:
+        asyncio.run(_start(_policy(policy), wait=wait, output=output))
+
+
+async def _start(policy: Json, *, wait: bool, output: Output) -> None:
+    async with open_api() as api:
+        rollout = await api.post(ROLLOUTS, policy)
+        if wait:
+            await _followed(api, rollout, output, timeout_s=None)
+        else:
+            tell("Begun. Watch it by: controlplane rollout watch")
+            _print(rollout, output)
+
+
+@command.command("watch")
+@click.argument("rollout", required=False, type=click.UUID)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Watch at most so long; the rollout goes on.",
+)
+@output_option
+def watch(*, rollout: object | None, timeout: float | None, output: Output) -> None:
+    """Follow a rollout until it has ended or was halted; exit code 0 if it succeeded."""
+    asyncio.run(_watch(rollout, timeout, output))
+
+
+async def _watch(reference: object | None, timeout_s: float | None, output: Output) -> None:
+    async with open_api() as api:
+        await _followed(api, await _found(api, reference), output, timeout_s=timeout_s)
+
+
+async def _followed(api: Api, rollout: Json, output: Output, *, timeout_s: float | None) -> None:
+    rollout = await rollout_watch.watch(api, rollout, timeout_s=timeout_s)
+    if output is Output.JSON:
+        print_json(rollout)
+    await rollout_watch.conclude(api, rollout)
+
+
+@command.command("status")
+@click.argument("rollout", required=False, type=click.UUID)
+@output_option
+def status(*, rollout: object | None, output: Output) -> None:
+    """Show how far a rollout is, ring by ring, and who failed."""
+    asyncio.run(_status(rollout, output))
+
+
+async def _status(reference: object | None, output: Output) -> None:
+    async with open_api() as api:
+        rollout = await _found(api, reference)
+        _print(rollout, output)
+        if output is Output.TABLE:
+            await rollout_watch.print_failed(api, rollout)
+
+
+def _print(rollout: Json, output: Output) -> None:
+    if output is Output.JSON:
+        print_json(rollout)
+        return
+    click.echo(f"{rollout['id']}  {headline(rollout)}")
+    counts = ("pending", "waiting", "done", "failed", "skipped")
+    rows = [(ring["name"], *(str(ring[name]) for name in counts)) for ring in rollout["rings"]]
+    print_table(("RING", *(name.upper() for name in counts)), rows)
+    if rollout["error"]:
+        tell(f"{rollout['error']['detail']} [{rollout['error']['code']}]")
+
+
+async def _found(api: Api, reference: object | None) -> Json:
+    if reference is not None:
+        return await api.get(f"{ROLLOUTS}/{reference}")
+    newest = await api.items(ROLLOUTS, 1)
+    if not newest:
+        raise CommandFailed("There has been no rollout yet.", exit_code=Exit.NOT_FOUND)
+    return newest[0]
+
+
+_HELP = {
+    Ask.PAUSE: "Begin no further upgrade; those under way end.",
+    Ask.RESUME: "Go on with a paused or halted rollout; what failed is left as it is.",
+    Ask.RETRY: "Upgrade again what failed, and nothing else, and go on.",
+    Ask.CANCEL: "End a rollout for good; who was upgraded stays so.",
+}
+
+
+def _asking(what: Ask) -> click.Command:
+    @click.command(what.value, help=_HELP[what])
+    @click.argument("rollout", required=False, type=click.UUID)
+    @output_option
+    def ask(*, rollout: object | None, output: Output) -> None:
+        asyncio.run(_ask(rollout, what, output))
+
+    return ask
+
+
+for _each in Ask:
+    command.add_command(_asking(_each))
+
+
+async def _ask(reference: object | None, what: Ask, output: Output) -> None:
+    async with open_api() as api:
+        rollout = await _found(api, reference)
+        _print(await api.post(f"{ROLLOUTS}/{rollout['id']}/{what}"), output)

@@ -1,0 +1,70 @@
+"""What is shown of a rollout under way."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from controlplane.cli.rollout_bars import bars, headline, picture, span
+
+
+def ring(name, **counts):
+    return {
+        "name": name,
+        **dict.fromkeys(("pending", "waiting", "done", "failed", "skipped"), 0),
+    } | counts
+
+
+def rollout(**more):
+    return {
+        "state": "running",
+        "revision": "core_0003,own_0002",
+        "ring": "rest",
+        "rings": [ring("canary", done=3), ring("rest", pending=90, done=8, failed=2, waiting=1)],
+        "soaks_for_s": 0.0,
+        "per_s": 412.4,
+        "eta_s": 90.0,
+        "error": None,
+        **more,
+    }
+
+
+def drawn(told):
+    out = io.StringIO()
+    Console(file=out, width=100).print(picture(told))
+    return out.getvalue()
+
+
+def test_a_terminal_shows_a_bar_for_each_ring_with_rate_and_time_left():
+    lines = drawn(rollout()).splitlines()
+    assert lines[0] == "running  to core_0003,own_0002  412/s  about 2 min left"
+    assert lines[1].split()[0] == "canary"
+    assert "3/3" in lines[1]
+    assert lines[2].split()[-5:] == ["10/100", "2", "failed", "1", "waiting"]
+
+
+def test_what_halted_it_is_told():
+    error = {"code": "budget_exhausted", "detail": "2 failed in the ring 'rest', where 1 may."}
+    assert error["detail"] in drawn(rollout(state="halted", error=error))
+
+
+def test_a_soak_says_how_long_it_lasts():
+    told = rollout(soaks_for_s=600.0, per_s=0.0, eta_s=None)
+    assert headline(told) == "running  to core_0003,own_0002  ring 'rest' begins in 10 min"
+
+
+def test_elsewhere_there_is_a_line_for_each_tenth_of_a_ring(capsys):
+    with bars() as show:
+        for done in range(101):
+            show(rollout(rings=[ring("rest", pending=100 - done, done=done)], per_s=0, eta_s=None))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 12
+    assert lines[1].split() == ["rest", "1/100"]
+    assert lines[-1].split() == ["rest", "100/100"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.4, "0 s"), (42, "42 s"), (420, "7 min"), (12_600, "3.5 h")]
+)
+def test_a_span_is_told_in_its_largest_unit(seconds, told):
+    assert span(seconds) == told
