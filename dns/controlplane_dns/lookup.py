@@ -25,6 +25,8 @@ _LONGEST_CHAIN = 16
 # A datagram may be lost.
 _ROUNDS = 2
 _PORT = 53
+# What no path breaks into pieces.
+_PAYLOAD = 1232
 _CERTAIN = {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}
 
 
@@ -58,7 +60,9 @@ class ResolverLookup:
         return Way(tuple(names), frozenset(addresses))
 
     async def _ask(self, name: str, kind: RdataType) -> Message:
-        question = dns.message.make_query(dns.name.from_text(name), kind)
+        question = dns.message.make_query(
+            dns.name.from_text(name), kind, use_edns=0, payload=_PAYLOAD
+        )
         nameservers = self._nameservers or _of_this_machine()
         patience_s = self._timeout_s / (_ROUNDS * len(nameservers))
         why = f"No answer about '{name}' in time."
@@ -82,7 +86,12 @@ async def _answer(question: Message, nameserver: tuple[str, int], timeout_s: flo
     address, port = nameserver
     async with asyncio.timeout(timeout_s):
         answer, _ = await dns.asyncquery.udp_with_fallback(
-            question, address, port=port, timeout=timeout_s, ignore_unexpected=True
+            question,
+            address,
+            port=port,
+            timeout=timeout_s,
+            ignore_unexpected=True,
+            ignore_errors=True,
         )
     rcode = answer.rcode()
     if rcode not in _CERTAIN:

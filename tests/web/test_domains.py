@@ -32,6 +32,8 @@ async def site(server: Server, bind: NameServer) -> AsyncIterator[Site]:
         async with open_site(
             database,
             CONTROLPLANE_DOMAIN_NAMESERVERS=f"127.0.0.1:{bind.port}",
+            # A busy machine's name server may take its time.
+            CONTROLPLANE_WORKER_CALL_S="20",
             CONTROLPLANE_DOMAINS_REFUSED="api.example.org",
             CONTROLPLANE_DOMAINS_PER_TENANT="3",
         ) as opened:
