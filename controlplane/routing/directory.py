@@ -1,4 +1,4 @@
-"""Which tenant holds a subdomain: remembered, and never older than a few seconds."""
+"""Which tenant holds a subdomain or a host: remembered, and never older than a few seconds."""
 
 import asyncio
 from collections.abc import Collection, Iterable
@@ -51,7 +51,7 @@ class TenantDirectory:
         self._telling: set[asyncio.Task[None]] = set()
 
     async def lookup(self, subdomain: str) -> RoutedTenant | None:
-        """The tenant that holds the subdomain, in whatever state.
+        """The tenant that holds the subdomain, or whose own domain it is, in whatever state.
 
         Raises TenantUnavailable where that cannot be known.
         """
