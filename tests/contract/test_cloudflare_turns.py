@@ -1,5 +1,6 @@
 """Requests to Cloudflare are made in turn: no more than it allows, whoever else is asking."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from controlplane.domain.naming import Subdomain
 from controlplane.errors import ProviderBusy, ProviderUnavailable
 from controlplane.store.turns import PostgresTurns
 from controlplane_dns.cloudflare import Cloudflare
+from controlplane_dns.turnstile import Turnstile
 from tests.contract.cloudflare_fake import CloudflareFake
 from tests.contract.cloudflare_peer import ZONE, provider
 from tests.contract.crowd import pausing, served
@@ -106,6 +108,13 @@ async def test_whoever_gets_no_answer_goes_first_when_he_comes_again(
     assert turns.first == turns.taken
     await call(zone)
     assert turns.first == turns.taken[:1]
+
+
+async def test_who_is_cut_off_goes_first_when_he_comes_again(turns: Counted) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0), Turnstile("Cloudflare", turns).turn("acme", requests=2):
+            await asyncio.Event().wait()
+    assert turns.first == [("acme", 2)]
 
 
 async def test_a_listing_holds_nobody_up_and_waits(
