@@ -287,31 +287,31 @@ def test_migrating_again_changes_nothing(cli: Cli) -> None:
 
 
 def test_a_domain_is_added_looked_at_and_removed(cli: Cli) -> None:
-    assert create(cli, "raviga").code == 0
+    assert create(cli, "coleman").code == 0
     domain = ("tenant", "domain")
-    assert cli(*domain, "add", "raviga", "www.raviga.example", "--dry-run").code == 0
-    assert cli(*domain, "list", "raviga", "-o", "json").json == []
-    added = cli(*domain, "add", "raviga", "WWW.Bücher.example")
+    assert cli(*domain, "add", "coleman", "www.coleman.example", "--dry-run").code == 0
+    assert cli(*domain, "list", "coleman", "-o", "json").json == []
+    added = cli(*domain, "add", "coleman", "WWW.Bücher.example")
     assert (added.code, added.err) == (0, "")
     host = "www.xn--bcher-kva.example"
     for told in (f"host         {host}\n", "pending", f"_controlplane-challenge.{host}"):
         assert told in added.out
     assert [line.split()[0] for line in added.out.splitlines()[-3:]] == ["TXT", "CNAME", "A"]
-    seen = cli(*domain, "check", "raviga", host, "-o", "json")
+    seen = cli(*domain, "check", "coleman", host, "-o", "json")
     # Nobody listens where the tests have names asked about.
     assert (seen.code, seen.json["problem"]["code"]) == (0, "dns_unavailable")
-    assert "[dns_unavailable]" in cli(*domain, "show", "raviga", host).out
-    assert cli(*domain, "primary", "raviga", host, "-o", "json").json["is_primary"] is True
-    heading, row = cli(*domain, "list", "raviga").out.splitlines()
+    assert "[dns_unavailable]" in cli(*domain, "show", "coleman", host).out
+    assert cli(*domain, "primary", "coleman", host, "-o", "json").json["is_primary"] is True
+    heading, row = cli(*domain, "list", "coleman").out.splitlines()
     assert heading.split()[:3] == ["HOST", "STATE", "PRIMARY"]
     assert row.split()[:3] == [host, "pending", "yes"]
-    assert host in cli("tenant", "show", "raviga").out
+    assert host in cli("tenant", "show", "coleman").out
 
-    assert cli(*domain, "remove", "raviga", host).code == 2
-    removed = cli(*domain, "remove", "raviga", host, "--confirm", host)
+    assert cli(*domain, "remove", "coleman", host).code == 2
+    removed = cli(*domain, "remove", "coleman", host, "--confirm", host)
     assert (removed.code, f"Removed '{host}'" in removed.err) == (0, True)
-    assert cli(*domain, "show", "raviga", host).code == 3
-    wrong = cli(*domain, "add", "raviga", "127.0.0.1")
+    assert cli(*domain, "show", "coleman", host).code == 3
+    wrong = cli(*domain, "add", "coleman", "127.0.0.1")
     assert (wrong.code, "no address" in wrong.err) == (1, True)
 
 
