@@ -24,7 +24,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from controlplane import assets, log, settings
-from controlplane.connections import installation_of, open_owner
+from controlplane.connections import installation_of, open_upgrades
 from controlplane.domain.naming import Mark, schema_name
 from controlplane.domain.rings import parse_rings
 from controlplane.domain.rollouts import Policy
@@ -226,7 +226,7 @@ def _templates(folder: Path) -> tuple[Template, Template]:
 
 async def _measure(site: ground.Site, folder: Path, tenants: int, rounds: int) -> dict[str, float]:
     old, new = _templates(folder)
-    owner = open_owner(settings.load(site.values))
+    owner = open_upgrades(settings.load(site.values))
     try:
         bench = Bench(site, owner, await installation_of(owner), old, new, [])
         await bench.fill(tenants)

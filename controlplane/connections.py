@@ -63,12 +63,22 @@ def control_figures(control: AsyncEngine) -> PoolFigures:
 
 def open_owner(settings: Settings) -> AsyncEngine:
     """The worker's engine, as the owner on a direct connection."""
+    return _owner(settings, connect_args={"options": _OWNER_SESSION, **_CONNECTION})
+
+
+def open_upgrades(settings: Settings) -> AsyncEngine:
+    """The owner's engine for rollouts. The driver prepares nothing: at each ALTER it would forget
+    what it has prepared, and what is prepared by name with it."""
+    connect_args = {"options": _OWNER_SESSION, "prepare_threshold": None, **_CONNECTION}
+    return _owner(settings, connect_args=connect_args)
+
+
+def _owner(settings: Settings, *, connect_args: dict[str, Any]) -> AsyncEngine:
     engine = create_async_engine(
         sqlalchemy_url(settings.database_url_direct.get_secret_value()),
-        # Operations, as many upgrades of a rollout, and what the loops ask besides.
-        pool_size=2 * settings.worker_slots + 3,
+        pool_size=settings.worker_slots + 3,
         hide_parameters=True,
-        connect_args={"options": _OWNER_SESSION, **_CONNECTION},
+        connect_args=connect_args,
     )
     _ping_the_rested(engine)
     return engine

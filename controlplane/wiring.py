@@ -19,6 +19,7 @@ from controlplane.connections import (
     open_app_pool,
     open_control,
     open_owner,
+    open_upgrades,
 )
 from controlplane.domain import letters
 from controlplane.domain.mail import Message
@@ -221,11 +222,11 @@ def open_reaper(parts: Parts) -> Reaper:
 
 def open_roller(parts: Parts) -> Roller:
     """The loop that carries rollouts out; `run` it."""
-    compiled_way, direct = Compiled(parts.template), parts.settings.database_url_direct
+    database, direct = open_upgrades(parts.settings), parts.settings.database_url_direct
     return Roller(
-        database=parts.owner,
+        database=database,
         digest=parts.template.digest,
-        upgrader=Upgrader(parts.owner, parts.installation, compiled_way),
+        upgrader=Upgrader(database, parts.installation, Compiled(parts.template)),
         online=OnlineUpgrades(
             url=direct.get_secret_value(),
             installation=parts.installation,

@@ -26,35 +26,43 @@ _PLACES = 720_138
 _SAVEPOINT = SQL("SAVEPOINT upgrade")
 BACK = "ROLLBACK TO SAVEPOINT upgrade"
 
+# Prepared once for each connection: planned anew for each target, they cost more than they do.
 # The row of a tenant with an operation in its hands is locked by that, so it is passed over. What
 # is read of the tenant is read by a statement of its own, begun when nobody can change it any more.
-_HOLD = SQL("""
+_PREPARED = "rollouts"
+_PREPARE = """
+PREPARE rollout_hold (uuid, uuid) AS
 SELECT t.attempt FROM public.rollout_targets t
 JOIN public.rollouts r ON r.id = t.rollout_id JOIN public.tenants n ON n.id = t.tenant_id
-WHERE t.rollout_id = {rollout} AND t.tenant_id = {tenant} AND t.state = 'pending'
+WHERE t.rollout_id = $1 AND t.tenant_id = $2 AND t.state = 'pending'
   AND t.run_at <= clock_timestamp() AND t.ring <= r.ring
   AND r.state = 'running' AND r.run_at <= clock_timestamp()
-FOR UPDATE OF t SKIP LOCKED FOR NO KEY UPDATE OF n SKIP LOCKED
-""")
-_LOOK = SQL("""
+FOR UPDATE OF t SKIP LOCKED FOR NO KEY UPDATE OF n SKIP LOCKED;
+PREPARE rollout_look (uuid, text, text, integer, integer) AS
 SELECT n.state, n.revision, o.kind, coalesce(o.state = 'parked', false),
-  starts_with(coalesce(obj_description(to_regnamespace({schema}), 'pg_namespace'), ''), {mark}),
-  (SELECT place FROM generate_series(1, {places}) AS place
-   WHERE pg_try_advisory_xact_lock({class_}, place) LIMIT 1)
+  starts_with(coalesce(obj_description(to_regnamespace($2), 'pg_namespace'), ''), $3),
+  (SELECT place FROM generate_series(1, $4) AS place
+   WHERE pg_try_advisory_xact_lock($5, place) LIMIT 1)
 FROM public.tenants n
 LEFT JOIN public.operations o ON o.tenant_id = n.id AND o.finished_at IS NULL
-WHERE n.id = {tenant}
-""")
-HEADS = "SELECT string_agg(version_num, ',' ORDER BY version_num) FROM alembic_version"
-_DONE = SQL("""
-UPDATE public.rollout_targets SET state = 'done', attempt = attempt + 1, error = NULL,
-  from_revision = {before}, finished_at = clock_timestamp()
-WHERE rollout_id = {rollout} AND tenant_id = {tenant};
+WHERE n.id = $1;
+PREPARE rollout_done (uuid, uuid, text, text) AS
+WITH target AS (
+  UPDATE public.rollout_targets SET state = 'done', attempt = attempt + 1, error = NULL,
+    from_revision = $3, finished_at = clock_timestamp()
+  WHERE rollout_id = $1 AND tenant_id = $2
+)
 UPDATE public.tenants
-SET revision = {revision}, version = version + 1, updated_at = clock_timestamp()
-WHERE id = {tenant} AND revision IS DISTINCT FROM {revision};
-SELECT string_agg(version_num, ',' ORDER BY version_num) FROM alembic_version
-""")
+SET revision = $4, version = version + 1, updated_at = clock_timestamp()
+WHERE id = $2 AND revision IS DISTINCT FROM $4
+"""
+_HOLD = SQL("EXECUTE rollout_hold ({rollout}, {tenant})")
+_LOOK = SQL("EXECUTE rollout_look ({tenant}, {schema}, {mark}, {places}, {class_})")
+HEADS = "SELECT string_agg(version_num, ',' ORDER BY version_num) FROM alembic_version"
+_DONE = SQL(
+    "EXECUTE rollout_done ({rollout}, {tenant}, {before}, {revision});\n"
+    "SELECT string_agg(version_num, ',' ORDER BY version_num) FROM alembic_version"
+)
 
 # Each worker goes through them in an order of its own, so that two seldom want the same.
 _CANDIDATES = text("""
@@ -132,6 +140,14 @@ def held(answers: list[list[Any]]) -> Held | None:
         return None
     state, revision, operation, parked, ours, place = looked[0]
     return Held(found[0][0], TenantState(state), revision, operation, parked, ours, place)
+
+
+async def prepare(conn: AsyncConnection) -> None:
+    """What the messages need of their connection; nothing where it has it already."""
+    known = (await conn.get_raw_connection()).info
+    if _PREPARED not in known:
+        await driver.rows_of_each(conn, _PREPARE)
+        known[_PREPARED] = True
 
 
 async def hold(

@@ -36,6 +36,7 @@ _PROGRESS = frozenset({Outcome.DONE, Outcome.SKIPPED, Outcome.FAILED, Outcome.PU
 class Roller:
     """Upgrades targets of the live rollout, if it is of this release's template.
 
+    `database` is its own: it is closed when `run` ends, and its driver prepares no statements.
     `wake` is set by whoever heard of a rollout. `lanes` targets are upgraded at once by this worker.
     """
 
@@ -62,6 +63,7 @@ class Roller:
                     await first_of(self.wake, stopping, timeout_s=self.poll_s)
         finally:
             await asyncio.to_thread(self.online.close)
+            await self.database.dispose()
 
     async def _turn(self, stopping: asyncio.Event) -> bool:
         """Whether something has come of it."""

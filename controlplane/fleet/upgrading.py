@@ -141,6 +141,7 @@ class Upgrader:
         self, conn: AsyncConnection, rollout: Rollout, tenant_id: UUID
     ) -> tuple[Held | None, str | None]:
         """Hold the target and ask its schema for its revision, in one message."""
+        await journal.prepare(conn)
         message = journal.hold_message(rollout, tenant_id, installation=self.installation)
         try:
             answers = await driver.rows_of_each(conn, f"{message};\n{enter(tenant_id)};\n{HEADS}")

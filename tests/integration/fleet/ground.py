@@ -185,7 +185,11 @@ class Fleet:
 async def open_fleet(server: Server, folder: Path) -> AsyncIterator[Fleet]:
     """In a database of its own."""
     with fresh_database(server) as database:
-        engine = create_async_engine(sqlalchemy_url(database.owner_url), pool_size=8)
+        engine = create_async_engine(
+            sqlalchemy_url(database.owner_url),
+            pool_size=8,
+            connect_args={"prepare_threshold": None},
+        )
         place = Place(
             owner_url=database.owner_url,
             app_url=database.app_url,

@@ -60,7 +60,9 @@ async def _work(told: dict[str, Any]) -> None:
 
     used = template.load(Path(told["folder"]))
     installation = UUID(told["installation"])
-    engine = create_async_engine(sqlalchemy_url(told["url"]))
+    engine = create_async_engine(
+        sqlalchemy_url(told["url"]), connect_args={"prepare_threshold": None}
+    )
     roller = Roller(
         engine,
         used.digest,
