@@ -35,7 +35,7 @@ class DomainWatch:
     """Looks at what is due until told to stop, at `slots` domains at once: name servers that do not
     answer hold up nobody else's. `wake` is set by whoever heard of a domain to be looked at.
 
-    A look must be over within `lease_s`.
+    What nobody has told within `patience_s` nobody can tell; it is written well within `lease_s`.
     """
 
     database: AsyncEngine
@@ -44,6 +44,7 @@ class DomainWatch:
     dns_target: str
     every_s: float = 5.0
     lease_s: float = 60.0
+    patience_s: float = 40.0
     slots: int = 16
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     _looking: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
@@ -93,12 +94,7 @@ class DomainWatch:
             log.error("look_broke", exc_info=error)
 
     async def _deal_with(self, due: Due) -> None:
-        domain = due.domain
-        async with asyncio.timeout(self.lease_s):
-            look, ingress = await asyncio.gather(
-                self._look(domain.host), self._ingress(due.subdomain)
-            )
-        seen = judge(look, host=domain.host, challenge=domain.challenge, ingress=ingress)
+        domain, seen = due.domain, await self._seen(due)
         verdict = follows(domain.standing, seen, now=due.now)
         try:
             is_written = await self._write(due, verdict)
@@ -106,6 +102,17 @@ class DomainWatch:
             verdict = taken(domain.standing, verdict, now=due.now)
             is_written = await self._write(due, verdict)
         _log(due, seen, verdict, is_written=is_written)
+
+    async def _seen(self, due: Due) -> Seen:
+        domain = due.domain
+        look = Look(None, None)
+        ingress = Ingress(f"{due.subdomain}.{self.base_domain}", self.base_domain)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.patience_s):
+                look, ingress = await asyncio.gather(
+                    self._look(domain.host), self._ingress(due.subdomain)
+                )
+        return judge(look, host=domain.host, challenge=domain.challenge, ingress=ingress)
 
     async def _look(self, host: Host) -> Look:
         found = await asyncio.gather(

@@ -180,12 +180,22 @@ async def test_silence_takes_nothing_away(place: Place) -> None:
     assert (found.state, (found.last_error or {})["code"]) == ("verified", "dns_unavailable")
 
 
+async def test_a_look_without_an_end_is_no_answer(place: Place) -> None:
+    """Whatever the lookup has been told to wait: else it would be made again and again."""
+    domain = await place.add(place.acme)
+    place.names.stuck.add(challenge_name(WWW))
+    await place.watch(patience_s=0.01).sweep()
+    found = await place.state(domain)
+    assert (found.state, (found.last_error or {}).get("code")) == ("pending", "dns_unavailable")
+    assert found.checked_at is not None
+
+
 async def test_one_that_breaks_or_hangs_holds_up_no_other_and_the_loop_ends(place: Place) -> None:
     broken, stuck = Host("broken.example"), Host("stuck.example")
     place.names.breaks.add(challenge_name(broken))
     place.names.stuck.add(challenge_name(stuck))
     odd = [await place.add(place.acme, host) for host in (broken, stuck)]
-    watch, stopping = place.watch(slots=3), asyncio.Event()
+    watch, stopping = place.watch(slots=3, patience_s=600), asyncio.Event()
     running = asyncio.create_task(watch.run(stopping))
     try:
         for number in range(4):
