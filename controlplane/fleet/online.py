@@ -7,6 +7,7 @@ to the next.
 
 import asyncio
 import multiprocessing
+import os
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -40,15 +41,16 @@ class ByAlembic:
     async def go(
         self, conn: AsyncConnection, tenant_id: UUID, *, heads: str, limits: str, done: str
     ) -> str:
-        from controlplane.tenancy import alembic_run, environment  # noqa: PLC0415  only the child imports Alembic
+        from controlplane.tenancy import alembic_run  # noqa: PLC0415  only the child imports Alembic
 
         del heads
         await send(conn, limits)
-        try:
-            await conn.run_sync(alembic_run.upgrade_on, tenant_id=tenant_id, template=self.template)
-        except (ControlPlaneError, DBAPIError):
-            raise
-        except environment.FAULTS as error:
+        running = conn.run_sync(alembic_run.upgrade_on, tenant_id=tenant_id, template=self.template)
+        # Gathered: a revision's own Python may raise whatever it likes.
+        (error,) = await asyncio.gather(running, return_exceptions=True)
+        if isinstance(error, ControlPlaneError | DBAPIError):
+            raise error
+        if isinstance(error, BaseException):
             raise RevisionFailed(f"A revision raised {type(error).__name__}.") from error
         found: str = (await driver.rows_of_each(conn, done))[-1][0][0]
         return found
@@ -89,7 +91,11 @@ class OnlineUpgrades:
 def _upgrade(
     url: str, installation: UUID, template: Template, rollout: Rollout, tenant_id: UUID
 ) -> Outcome:
-    return asyncio.run(_one(url, installation, template, rollout, tenant_id))
+    try:
+        return asyncio.run(_one(url, installation, template, rollout, tenant_id))
+    except SystemExit:
+        # Of a revision: it would end the worker as well.
+        os._exit(1)
 
 
 async def _one(

@@ -66,13 +66,17 @@ class Roller:
             await self.database.dispose()
 
     async def _turn(self, stopping: asyncio.Event) -> bool:
-        """Whether something has come of it."""
-        try:
-            return await self.turn(stopping)
-        except DBAPIError as error:
-            log.warning("rollout_interrupted", error=type(error.orig).__name__)
-        except (BrokenProcessPool, DatabaseUnavailable) as error:
-            log.warning("rollout_interrupted", error=type(error).__name__)
+        """Whether something has come of it. Whatever breaks a turn breaks no worker."""
+        (moved,) = await asyncio.gather(self.turn(stopping), return_exceptions=True)
+        match moved:
+            case bool():
+                return moved
+            case DBAPIError():
+                log.warning("rollout_interrupted", error=type(moved.orig).__name__)
+            case BrokenProcessPool() | DatabaseUnavailable():
+                log.warning("rollout_interrupted", error=type(moved).__name__)
+            case BaseException():
+                log.error("rollout_broke", exc_info=moved)
         return False
 
     async def turn(self, stopping: asyncio.Event) -> bool:

@@ -65,8 +65,32 @@ async def test_a_server_that_ends_all_sessions_midway_stops_no_worker(fleet, pla
                 )
 
     rollout = await fleet.begin()
+    await _run(fleet, rollout, end_all)
+    assert visits >= 3
+    assert (await fleet.view(rollout)).state is RolloutState.SUCCEEDED
+    assert await fleet.states(rollout) == ALL_DONE
+    assert fleet.revisions() == dict.fromkeys(NAMES, AFTER)
+
+
+async def test_a_fault_of_our_own_breaks_a_turn_and_no_worker(fleet):
+    visits = 0
+
+    async def fail(at):
+        nonlocal visits
+        visits += at == "upgraded"
+        if visits == 2 and at == "upgraded":
+            raise ZeroDivisionError
+
+    rollout = await fleet.begin()
+    await _run(fleet, rollout, fail)
+    assert await fleet.states(rollout) == ALL_DONE
+    assert visits == len(NAMES) + 1
+
+
+async def _run(fleet, rollout, failpoint):
+    """A worker's loop, until the rollout has ended."""
     stopping = asyncio.Event()
-    running = asyncio.create_task(fleet.roller(failpoint=end_all).run(stopping))
+    running = asyncio.create_task(fleet.roller(failpoint=failpoint).run(stopping))
     try:
         async with asyncio.timeout(_PATIENCE_S):
             while await _state(fleet, rollout) not in ENDED:  # noqa: ASYNC110  another task's sessions end
@@ -74,10 +98,6 @@ async def test_a_server_that_ends_all_sessions_midway_stops_no_worker(fleet, pla
     finally:
         stopping.set()
         await running
-    assert visits >= 3
-    assert (await fleet.view(rollout)).state is RolloutState.SUCCEEDED
-    assert await fleet.states(rollout) == ALL_DONE
-    assert fleet.revisions() == dict.fromkeys(NAMES, AFTER)
 
 
 async def _state(fleet, rollout):
