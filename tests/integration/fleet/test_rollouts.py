@@ -226,7 +226,7 @@ async def test_an_operation_that_begins_meanwhile_waits_for_the_upgrade(fleet):
     waited: list[str] = []
 
     async def interfere(place):
-        if place == "upgraded" and not waited:
+        if place == "held" and not waited:
             waited.append(place)
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.2):
@@ -239,7 +239,7 @@ async def test_an_operation_that_begins_meanwhile_waits_for_the_upgrade(fleet):
 
     await fleet.begin()
     await fleet.roller(failpoint=interfere, lanes=1).turn(asyncio.Event())
-    assert waited == ["upgraded"]
+    assert waited == ["held"]
 
 
 async def test_a_tenant_deleted_for_good_meanwhile_is_skipped_and_said_so(fleet):
