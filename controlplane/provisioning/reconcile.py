@@ -1,5 +1,6 @@
 """Look for what does not fit together, and set it right by operations: never by side effect."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -17,6 +18,7 @@ from controlplane.domain.tenants import TenantState
 from controlplane.errors import (
     InvalidState,
     OperationInProgress,
+    ProviderBusy,
     SubdomainInvalid,
     SubdomainReserved,
     TenantNotFound,
@@ -125,12 +127,33 @@ async def _confirmed(
     """Without the records that came or went since the zone was read."""
     passed = set()
     asked = [f for f in found if f.kind in {Kind.RECORD_MISSING, Kind.RECORD_WITHOUT_TENANT}]
-    for finding in asked[:_ASKED_AT_MOST]:
-        owned = looked[finding.tenant_id, finding.subject]
-        there = await dns.find(owned.record, owned.mark)
+    asked = asked[:_ASKED_AT_MOST]
+    answers = await _are_there([looked[f.tenant_id, f.subject] for f in asked], dns)
+    for finding, there in zip(asked, answers, strict=True):
         if there is (finding.kind is Kind.RECORD_MISSING):
             passed.add(finding)
     return [finding for finding in found if finding not in passed]
+
+
+async def _are_there(records: Sequence[OwnedRecord], dns: DnsProvider) -> list[bool]:
+    """One after the other, but they queue for their turns together: no operation is held."""
+    alone = asyncio.Lock()
+
+    async def is_there(owned: OwnedRecord) -> bool:
+        while True:
+            try:
+                async with alone:
+                    return await dns.find(owned.record, owned.mark)
+            except ProviderBusy as busy:
+                await asyncio.sleep(busy.wait_s)
+
+    tasks = [asyncio.create_task(is_there(owned)) for owned in records]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def repair(

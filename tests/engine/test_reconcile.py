@@ -1,5 +1,6 @@
 """What does not fit together is listed whole and alone, and set right by operations alone."""
 
+from collections import Counter
 from datetime import timedelta
 from uuid import uuid4
 
@@ -7,7 +8,7 @@ import pytest
 
 from controlplane.domain.dns import record_for
 from controlplane.domain.naming import Mark, Subdomain, schema_name
-from controlplane.errors import Permanent
+from controlplane.errors import Permanent, ProviderBusy
 from controlplane.provisioning import requests
 from tests.engine.faults import Failure
 from tests.engine.lab import ACTOR
@@ -212,3 +213,21 @@ async def test_a_record_that_came_or_went_while_it_was_looked_is_no_finding(lab)
     assert await listed(lab) == {("record_without_tenant", "hooli")}
     await repaired(lab)
     assert await state_of(lab, acme) == "active"
+
+
+async def test_records_that_must_queue_to_be_asked_about_are_listed_all_the_same(lab):
+    names = ("acme", "hooli")
+    for name in names:
+        await plant(lab, uuid4(), record=name)
+    find, asked = lab.dns.find, Counter()
+
+    async def in_turn(record, mark):
+        asked[record.name] += 1
+        if asked[record.name] < 3:
+            raise ProviderBusy("Somebody else's turn.", wait_s=0.01)
+        return await find(record, mark)
+
+    lab.dns.find = in_turn
+    assert await listed(lab) == {("record_without_tenant", name) for name in names}
+    assert asked == dict.fromkeys(names, 3)
+    await repaired(lab)
