@@ -44,7 +44,7 @@ class Post:
 
     async def mail(self, tenant: str, holds: Callable[[Any], bool]) -> dict[str, Any]:
         """The tenant's only mail as the API shows it, once that holds."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while True:
                 (mail,) = (await self.client.get(tenant)).json()["mails"]
                 if holds(mail):
@@ -127,7 +127,7 @@ async def test_a_server_that_dies_with_a_mail_in_its_hands_gets_it_no_second_tim
     post.mailbox.silent = True
     post.mailbox.when_silent = lambda: loop.call_soon_threadsafe(offered.set)
     tenant = await post.tenant()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         await offered.wait()
     await post.way.refuse()
     try:
