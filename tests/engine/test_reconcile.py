@@ -219,7 +219,8 @@ async def test_records_that_must_queue_to_be_asked_about_are_listed_all_the_same
     names = ("acme", "hooli")
     for name in names:
         await plant(lab, uuid4(), record=name)
-    find, asked = lab.dns.find, Counter()
+    find = lab.dns.find
+    asked: Counter[str] = Counter()
 
     async def in_turn(record, mark):
         asked[record.name] += 1
