@@ -77,6 +77,9 @@ CASES = {
     "listFindings": Case("GET", "/api/admin/findings", supers=True),
     "repairFindings": Case("POST", "/api/admin/findings/repair", {}, supers=True),
     "resolveHost": Case("GET", f"/api/edge/resolve?host=nobody.{BASE}"),
+    "tlsAllowed": Case(
+        "GET", f"/api/edge/tls-allowed?domain=nobody.{BASE}", public=True, answer=404
+    ),
     "getLiveness": Case("GET", "/health/live", public=True),
     "getReadiness": Case("GET", "/health/ready", public=True),
     "getAppInfo": Case("GET", "/api/app/info", public=True),
