@@ -85,7 +85,7 @@ DECLARE given record;
 BEGIN
   FOR given IN
     SELECT DISTINCT grantee, table_name FROM information_schema.role_table_grants
-    WHERE table_schema = 'public' AND grantee <> current_user
+    WHERE table_schema = 'public' AND grantee NOT IN (current_user, 'PUBLIC')
       AND (table_name, privilege_type) IN (('tenants', 'UPDATE'), ('tenant_registry', 'SELECT'))
   LOOP
     IF given.table_name = 'tenants' THEN
