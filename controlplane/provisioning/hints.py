@@ -8,8 +8,6 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection, sql
 
-from controlplane.provisioning.waiting import first_of
-
 log = structlog.get_logger()
 
 _RECONNECT_S = 1.0
@@ -25,23 +23,33 @@ async def listen(url: str, wake: Mapping[str, asyncio.Event], stopping: asyncio.
 
     Reconnects for ever; after each reconnect every event is set, for a hint may have been missed.
     """
-    while not stopping.is_set():
+    hearing = asyncio.create_task(_hear(url, wake))
+    told = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({hearing, told}, return_when=asyncio.FIRST_COMPLETED)
+        if hearing.done():
+            hearing.result()
+    finally:
+        for task in (hearing, told):
+            task.cancel()
+        await asyncio.gather(hearing, told, return_exceptions=True)
+
+
+async def _hear(url: str, wake: Mapping[str, asyncio.Event]) -> None:
+    while True:
         try:
-            await _listen_once(url, wake, stopping)
+            await _hear_once(url, wake)
         except psycopg.Error as error:
             log.warning("hints_lost", error=type(error).__name__)
-            await first_of(stopping, timeout_s=_RECONNECT_S)
+            await asyncio.sleep(_RECONNECT_S)
 
 
-async def _listen_once(
-    url: str, wake: Mapping[str, asyncio.Event], stopping: asyncio.Event
-) -> None:
+async def _hear_once(url: str, wake: Mapping[str, asyncio.Event]) -> None:
     connecting = AsyncConnection.connect(url, autocommit=True, **_CONNECTION)
     async with await connecting as conn:
         for channel in wake:
             await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
         for event in wake.values():
             event.set()
-        while not stopping.is_set():
-            async for notice in conn.notifies(timeout=1.0):
-                wake[notice.channel].set()
+        async for notice in conn.notifies():
+            wake[notice.channel].set()

@@ -218,7 +218,7 @@ def staged(database: Database, tmp_path: Path) -> Iterator[tuple[Stage, Callable
 def test_whatever_happens_all_ends_as_the_model_says(staged, request):
     deep = request.config.getoption("--deep")
     chosen = settings(
-        max_examples=deep or 16,
+        max_examples=deep or 12,
         stateful_step_count=60 if deep else 30,
         derandomize=not deep,
         database=None,
