@@ -1,12 +1,15 @@
 """Borrowing a connection from the app server's pool, and what it must be like to go back."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     asynccontextmanager,
     contextmanager,
+    suppress,
 )
+from types import TracebackType
 from typing import Any, Protocol
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -15,6 +18,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg.pq import PipelineStatus, TransactionStatus
 
 from controlplane.routing.block import Driver
+from controlplane.routing.cancels import cancels, heed
 
 
 class Pool(Protocol):
@@ -35,8 +39,11 @@ class SyncPool(Protocol):
 
 @asynccontextmanager
 async def borrowed(pool: Pool) -> AsyncIterator[AsyncConnection[Any]]:
-    """A connection in autocommit, outside any transaction, which goes back as it came or closed."""
-    async with pool.connection() as conn:
+    """A connection in autocommit, outside any transaction, which goes back as it came or closed.
+
+    It does go back: whoever is cancelled while it does hears of that afterwards.
+    """
+    async with _Lent(pool.connection()) as conn:
         autocommit, prepare_threshold = conn.autocommit, conn.prepare_threshold
         try:
             if not autocommit:
@@ -50,6 +57,43 @@ async def borrowed(pool: Pool) -> AsyncIterator[AsyncConnection[Any]]:
                 if conn.autocommit != autocommit:
                     await conn.set_autocommit(autocommit)
                 conn.prepare_threshold = prepare_threshold
+
+
+class _Lent:
+    """Of a borrower who is cancelled psycopg's pool loses for good what is on its way back, and
+    on Python 3.11 it may overhear the cancel and lend."""
+
+    def __init__(self, lent: AbstractAsyncContextManager[AsyncConnection[Any]]) -> None:
+        self._lent = lent
+
+    async def __aenter__(self) -> AsyncConnection[Any]:
+        asked = cancels()
+        conn = await self._lent.__aenter__()
+        try:
+            heed(asked)
+        except asyncio.CancelledError:
+            await self.__aexit__(None, None, None)
+            raise
+        return conn
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await _to_its_end(self._lent.__aexit__(kind, error, traceback))
+
+
+async def _to_its_end(doing: Coroutine[Any, Any, bool | None]) -> bool | None:
+    task = asyncio.ensure_future(doing)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        raise
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from controlplane.routing.cache import CacheUnavailable
+from controlplane.routing.cancels import cancels, heed
 from controlplane.routing.redis_keys import (
     BATCH,
     CONNECTIONS,
@@ -101,13 +102,16 @@ class RedisCache:
         Raises CacheUnavailable when the subscription is lost.
         """
         self._check_open()
+        cancelled = cancels()
         try:
             async with self._client.pubsub() as subscription:
                 await subscription.subscribe(self._channel)
-                async for message in _messages(subscription):
+                async for message in _messages(subscription, cancelled):
                     if (said := told(message)) is not None:
                         yield said[0]
         except FAILED as error:
+            # A cancel while the connection ends comes out of the client as a lost connection.
+            heed(cancelled, error)
             raise CacheUnavailable(f"Redis is not heard: {type(error).__name__}") from error
 
     def _check_open(self) -> None:
@@ -123,12 +127,15 @@ class RedisCache:
         self._check_open()
         if monotonic() < self._not_before:
             raise CacheUnavailable("Redis did not answer lately")
+        cancelled = cancels()
         try:
             # A command that is given up in its midst takes its connection along: the client
             # closes it, or the next one would read this one's answer.
             async with asyncio.timeout(self._timeout_s), self._slots:
                 return await self._client.execute_command(*command)  # type: ignore[no-untyped-call]  # theirs
         except FAILED as error:
+            # A cancel while the connection ends comes out of the client as a lost connection.
+            heed(cancelled, error)
             if is_anothers(error):
                 raise NotBytesError from error
             self._not_before = monotonic() + self._pause_s
@@ -148,10 +155,11 @@ def _pool(url: str, timeout_s: float) -> ConnectionPool:
     )
 
 
-async def _messages(subscription: PubSub) -> AsyncIterator[dict[str, Any]]:
+async def _messages(subscription: PubSub, cancelled: int) -> AsyncIterator[dict[str, Any]]:
     asked = False
     while True:
-        _heed_cancellation()
+        # Before Python 3.12, asyncio.wait_for, by which the client sends, swallows one at times.
+        heed(cancelled)
         message = await subscription.get_message(timeout=SILENCE_S)
         if message is not None:
             asked = False
@@ -161,10 +169,3 @@ async def _messages(subscription: PubSub) -> AsyncIterator[dict[str, Any]]:
         else:
             await subscription.ping()
             asked = True
-
-
-def _heed_cancellation() -> None:
-    """Before Python 3.12, asyncio.wait_for, by which the client sends, swallows one at times."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

@@ -269,3 +269,37 @@ async def test_who_listens_stops_when_he_is_told_however_far_he_has_come(pool, s
             listening.cancel()
             await asyncio.wait([listening], timeout=60)
             assert listening.cancelled(), number
+
+
+@asynccontextmanager
+async def _hangs_up():
+    """The URL of a server that answers nothing, and what ends the last connection to it."""
+    heard = asyncio.Queue()
+
+    async def hear(reader, writer):
+        with suppress(OSError):
+            while await reader.read(4096):
+                heard.put_nowait(writer)
+        writer.close()
+
+    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    async with server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", heard
+
+
+@pytest.mark.parametrize("what", ["ask", "hear"])
+async def test_a_cancel_while_the_connection_ends_is_heeded(what):
+    async with _hangs_up() as (url, heard):
+        for turns in range(12):
+            async with RedisCache(url, installation="ours", **PATIENT) as cache:
+                doing = cache.get("a") if what == "ask" else anext(cache.heard())
+                task = asyncio.ensure_future(doing)
+                (await heard.get()).transport.abort()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                if task.done():
+                    assert isinstance(task.exception(), CacheUnavailable)
+                    continue
+                task.cancel()
+                await asyncio.wait([task], timeout=60)
+                assert task.cancelled(), turns

@@ -29,11 +29,9 @@ async def meanwhile(*endless: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        # Again until it is heard: a client of Redis may take a cancel for its connection's end.
-        while not all(task.done() for task in running):
-            for task in running:
-                task.cancel()
-            await asyncio.wait(running, timeout=1)
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
     assert all(task.cancelled() for task in running), [task.exception() for task in running]
 
 
