@@ -76,6 +76,8 @@ class Settings(DnsSettings, DomainSettings, MailSettings):
     rate_limit_tiers: tuple[tuple[Tier, Rate], ...] = ()
 
     tenant_template: Path | None = None
+    # What app servers serve, each as it stands in the registry; a rollout elsewhere is refused.
+    served_revisions: tuple[str, ...] = ()
     # Days for which a deleted tenant can be restored.
     grace_days: int = Field(default=30, ge=0, le=36_500)
     # Days for which nobody else may claim the subdomain that a tenant had until lately.
@@ -131,6 +133,11 @@ class Settings(DnsSettings, DomainSettings, MailSettings):
         ):
             raise ValueError("must be tiers with numbers, such as professional=5000,enterprise=0")
         return [(name.strip(), number.strip()) for name, _, number in pairs]
+
+    @field_validator("served_revisions", mode="before")
+    @classmethod
+    def _revisions(cls, text: str) -> list[str]:
+        return [",".join(sorted(each.split(","))) for each in text.split()]
 
     @field_validator("worker_beat_s")
     @classmethod

@@ -34,6 +34,7 @@ def command() -> None:
     controlplane rollout start --ring canary=list:acme --ring early=10% --soak 600
     controlplane rollout watch
     controlplane rollout retry
+    controlplane rollout start --to app_0004 --ring beta=tag:beta --only-rings
 
     ROLLOUT is an id; where it is left out, the newest is meant.
     """
@@ -86,6 +87,14 @@ def policy_options(asked: Command) -> Command:
             show_default=True,
             help="It tries so often.",
         ),
+        click.option(
+            "--only-rings", is_flag=True, help="Leave out whoever is in none of the rings."
+        ),
+        click.option(
+            "--to",
+            metavar="REVISION",
+            help="Go back to this older revision: one of each chain that goes back, such as app_0004.",
+        ),
     ]
     for option in reversed(options):
         asked = option(asked)
@@ -99,8 +108,10 @@ def _policy(given: Json) -> Json:
         "max_parallel": given["max_parallel"],
         "lock_timeout_ms": given["lock_timeout"],
         "attempts": given["attempts"],
+        "rest": not given["only_rings"],
     }
-    return policy | ({"rings": list(given["rings"])} if given["rings"] else {})
+    named = {"rings": list(given["rings"]), "to": given["to"]}
+    return policy | {name: value for name, value in named.items() if value}
 
 
 @command.command("plan")
@@ -127,7 +138,7 @@ async def _plan(policy: Json, output: Output) -> None:
 def _print_plan(plan: Json) -> None:
     print_fields(
         [
-            ("revision", plan["revision"]),
+            ("revision", plan["revision"] + (", an older one" if plan["back"] else "")),
             ("targets", f"{plan['targets']}, and {plan['at_revision']} that are there already"),
             ("connections", f"{plan['connections']} at once"),
             ("locks", f"at most {plan['locks_per_target']} each, of {plan['lock_room']}"),
@@ -141,6 +152,8 @@ def _print_plan(plan: Json) -> None:
         click.echo(f"\n{path['targets']} from {path['revision']} {how}")
         for statement in path["sql"]:
             click.echo(f"  {statement};")
+        for lost in path["lost"]:
+            tell(f"lost for good: {lost}")
     for warning in plan["warnings"]:
         tell(f"\n{warning['rule']}: {warning['statement']}\n  {warning['why']} {warning['remedy']}")
 

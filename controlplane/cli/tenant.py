@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from controlplane.cli import domains, lifecycle, names
+from controlplane.cli import domains, freezing, lifecycle, names
 from controlplane.cli.acting import dry_run_option, finish, timeout_option, wait_option
 from controlplane.cli.client import TENANTS, open_api
 from controlplane.cli.output import (
@@ -42,7 +42,7 @@ def command() -> None:
     """
 
 
-for _each in (*lifecycle.COMMANDS, *names.COMMANDS, domains.command):
+for _each in (*lifecycle.COMMANDS, *names.COMMANDS, *freezing.COMMANDS, domains.command):
     command.add_command(_each)
 
 

@@ -27,7 +27,7 @@ class By(StrEnum):
     TIER = "tier"
     TAG = "tag"
     LIST = "list"
-    # Whoever is in no ring before it; always the last, and always there.
+    # Whoever is in no ring before it; always the last.
     REST = "rest"
 
 
@@ -87,13 +87,15 @@ def tags_of(metadata: dict[str, Any]) -> frozenset[str]:
     )
 
 
-def parse_rings(texts: Sequence[str]) -> tuple[Ring, ...]:
+def parse_rings(texts: Sequence[str], *, rest: bool = True) -> tuple[Ring, ...]:
     """Rings from `name=10%`, `name=tier:starter,enterprise`, `name=tag:beta`, `name=list:acme,globex`,
-    in their order; a last one for everybody else is added. Raises ValidationFailed.
+    in their order; with `rest` a last one for everybody else is added. Raises ValidationFailed.
     """
     if len(texts) > MOST_RINGS:
         raise _fault(f"There may be at most {MOST_RINGS} rings.")
-    rings = (*map(_ring, texts), Ring(REST, By.REST))
+    if not (texts or rest):
+        raise _fault("Without a ring for everybody else, there must be another.")
+    rings = (*map(_ring, texts), *([Ring(REST, By.REST)] if rest else []))
     names = [ring.name for ring in rings]
     for name in names:
         if names.count(name) > 1:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from controlplane.domain.rings import Ring
+from controlplane.domain.rings import By, Ring
 from controlplane.domain.tenants import TenantState
 from controlplane.errors import FieldFault, ValidationFailed
 
@@ -110,7 +110,7 @@ class Policy:
 
     `max_parallel` transactions at most are under way at once, over all workers. A lock that is not
     had within `lock_timeout_ms` is let go of, and asked for again until a target has had `attempts`.
-    `soak_s` pass between the end of a ring and the beginning of the next.
+    `soak_s` pass between the end of a ring and the beginning of the next. `back`: to an older revision.
     """
 
     rings: tuple[Ring, ...]
@@ -120,6 +120,12 @@ class Policy:
     lock_timeout_ms: int = 200
     statement_timeout_s: int = 600
     attempts: int = 20
+    back: bool = False
+
+    @property
+    def takes_in(self) -> bool:
+        """Whether tenants that are made meanwhile become targets at its end."""
+        return not self.back and self.rings[-1].by is By.REST
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "rings": [ring.to_json() for ring in self.rings]}
@@ -221,12 +227,19 @@ Course = Upgrade | Skip | Later | Refuse
 
 
 def course(
-    state: TenantState, *, revision: str | None, operation: str | None, parked: bool
+    state: TenantState,
+    *,
+    revision: str | None,
+    operation: str | None,
+    parked: bool,
+    frozen: str | None = None,
 ) -> Course:
     """What becomes of one target, whose tenant's row is held. `operation` is the kind of the one
-    that has not ended; a parked one does not end by itself."""
+    that has not ended; a parked one does not end by itself. `frozen` is why it stays as it is."""
     if state in {TenantState.PURGING, TenantState.PURGED}:
         return Skip("The tenant is being purged.")
+    if frozen is not None:
+        return Skip(f"The tenant is frozen at its revision: {frozen}")
     if operation is not None and parked:
         return Refuse("operation_parked", f"The tenant's operation '{operation}' is parked.")
     if operation is not None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from controlplane.domain.naming import SchemaName, Subdomain, schema_name
@@ -53,6 +54,15 @@ TRANSITIONS: dict[TenantState, frozenset[TenantState]] = {
 
 # States in which the tenant does not hold its subdomain.
 RELEASED = frozenset({TenantState.PURGED, TenantState.FAILED})
+
+
+# The condition of a tenant whose schema stays at its revision.
+FROZEN = "Frozen"
+
+
+def frozen(conditions: dict[str, Any]) -> bool:
+    """Whether no rollout and no repair may change the schema's revision."""
+    return bool((conditions.get(FROZEN) or {}).get("holds"))
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ WHERE t.rollout_id = $1 AND t.tenant_id = $2 AND t.state = 'pending'
 FOR UPDATE OF t SKIP LOCKED FOR NO KEY UPDATE OF n SKIP LOCKED;
 PREPARE rollout_look (uuid, text, text, integer, integer) AS
 SELECT n.state, n.revision, o.kind, coalesce(o.state = 'parked', false),
+  CASE WHEN n.conditions @> '{"Frozen": {"holds": true}}'
+    THEN coalesce(n.conditions #>> '{Frozen,reason}', '') END,
   starts_with(coalesce(obj_description(to_regnamespace($2), 'pg_namespace'), ''), $3),
   (SELECT place FROM generate_series(1, $4) AS place
    WHERE pg_try_advisory_xact_lock($5, place) LIMIT 1)
@@ -104,7 +106,8 @@ WHERE rollout_id = :rollout AND tenant_id = :tenant AND state = 'pending'
 class Held:
     """A target whose row and tenant nobody else changes until the transaction's end.
 
-    `place` is None where `max_parallel` others are under way; `ours`: the schema bears our mark.
+    `place` is None where `max_parallel` others are under way; `ours`: the schema bears our mark;
+    `frozen` is why the tenant stays at its revision.
     """
 
     attempt: int
@@ -112,6 +115,7 @@ class Held:
     revision: str | None
     operation: str | None
     parked: bool
+    frozen: str | None
     ours: bool
     place: int | None
 
@@ -138,8 +142,8 @@ def held(answers: list[list[Any]]) -> Held | None:
     found, looked = answers[0], answers[1]
     if not found:
         return None
-    state, revision, operation, parked, ours, place = looked[0]
-    return Held(found[0][0], TenantState(state), revision, operation, parked, ours, place)
+    state, *rest = looked[0]
+    return Held(found[0][0], TenantState(state), *rest)
 
 
 async def prepare(conn: AsyncConnection) -> None:
@@ -241,7 +245,7 @@ async def advance(conn: AsyncConnection, rollout_id: UUID) -> bool:
                 await _halt(conn, rollout, failed)
                 return False
             case Finish(state):
-                if await _stragglers(conn, rollout):
+                if rollout.policy.takes_in and await _stragglers(conn, rollout):
                     return True
                 await rollouts.set_state(conn, rollout.id, state)
                 return False

@@ -35,17 +35,29 @@ class ByAlembic:
 
     template: Template
 
-    async def prepare(self, heads: str) -> None:
+    async def prepare(self, heads: str, *, to: str | None) -> None:
         """Everything that there is leads there."""
 
     async def go(
-        self, conn: AsyncConnection, tenant_id: UUID, *, heads: str, limits: str, done: str
+        self,
+        conn: AsyncConnection,
+        tenant_id: UUID,
+        *,
+        heads: str,
+        to: str | None,
+        limits: str,
+        done: str,
     ) -> str:
         from controlplane.tenancy import alembic_run  # noqa: PLC0415  only the child imports Alembic
 
         del heads
         await send(conn, limits)
-        running = conn.run_sync(alembic_run.upgrade_on, tenant_id=tenant_id, template=self.template)
+        running = conn.run_sync(
+            alembic_run.upgrade_on,
+            tenant_id=tenant_id,
+            template=self.template,
+            to=None if to is None else tuple(to.split(",")),
+        )
         # Gathered: a revision's own Python may raise whatever it likes.
         (error,) = await asyncio.gather(running, return_exceptions=True)
         if isinstance(error, ControlPlaneError | DBAPIError):

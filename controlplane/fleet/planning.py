@@ -2,8 +2,8 @@
 price. A template that cannot be rolled out is refused here."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
 from uuid import UUID, uuid4
 
@@ -14,11 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from controlplane.domain.naming import Mark
 from controlplane.domain.rollouts import Policy
 from controlplane.errors import RevisionNeedsOnline, RolloutRefused, TemplateInvalid
-from controlplane.fleet import requests
+from controlplane.fleet import requests, way_back
 from controlplane.fleet.upgrading import told
+from controlplane.fleet.way_back import Aim
 from controlplane.tenancy import expand, lint
 from controlplane.tenancy.compile import Script, compiled
 from controlplane.tenancy.create import create
+from controlplane.tenancy.losses import losses
 from controlplane.tenancy.template import Template
 
 # Measured: what one upgrade costs at least, beside its own statements.
@@ -35,12 +37,14 @@ _ROOM = text(
 @dataclass(frozen=True)
 class Path:
     """How tenants at one revision get to the newest. An online one is run by Alembic and has no
-    statements; `sql` has placeholders for schema, role and tenant id."""
+    statements; `sql` has placeholders for schema, role and tenant id. `lost` are phrases: what is gone
+    for good on a way back."""
 
     revision: str
     tenants: int
     online: bool
     sql: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """`seconds` is an estimate, soaks included."""
+    """`seconds` is an estimate, soaks included. `starts` are the revisions of the tenants that a way
+    back begins from, None on the way to the newest."""
 
     revision: str
     digest: str
@@ -75,6 +80,7 @@ class RolloutPlan:
     warnings: tuple[Warned, ...]
     trial: Trial
     seconds: float
+    starts: frozenset[str] | None = None
 
     @property
     def targets(self) -> int:
@@ -89,32 +95,42 @@ async def plan(
     owner: AsyncEngine,
     installation: UUID,
     app_login: str,
+    to: str | None = None,
+    served: Collection[str] = (),
 ) -> RolloutPlan:
-    """Nothing is changed. Raises RolloutRefused for a template whose revisions cannot be compiled,
-    break a rule of the lint, are refused by PostgreSQL, or do not lead on from where tenants are."""
+    """Nothing is changed. `to` is an older revision, `served` what app servers serve, if that is known.
+
+    Raises RolloutRefused for a template whose revisions cannot be compiled, break a rule of the
+    lint, are refused by PostgreSQL, or do not lead on from where tenants are; for a revision that
+    there is no way back to, and one that no app server serves."""
     whole = await asyncio.to_thread(_sound, template)
-    fleet = await requests.fleet(conn, revision=whole.revision, policy=policy)
-    trial = await _tried(template, owner, installation, app_login)
+    aim = await way_back.aim(template, whole, to)
+    way_back.within(aim, served)
+    policy = replace(policy, back=aim.back)
+    starts = await way_back.starts(template, aim, await requests.revisions(conn))
+    fleet = await requests.fleet(conn, revision=aim.revision, policy=policy, starts=starts)
+    trial = await _tried(template, aim, owner, installation, app_login)
     paths = [
-        await asyncio.to_thread(_path, template, revision, tenants)
+        await asyncio.to_thread(_path, template, revision, tenants, aim)
         for revision, tenants in sorted(fleet.starts().items())
     ]
     sizes = fleet.sizes(policy)
     return RolloutPlan(
-        revision=whole.revision,
+        revision=aim.revision,
         digest=template.digest,
         policy=policy,
         ring_sizes=tuple(sizes),
         at_revision=fleet.at_revision,
         paths=tuple(paths),
-        warnings=tuple(_warnings(paths)),
+        warnings=(*_warnings(paths, aim), *_unknown(aim, served)),
         trial=trial,
         seconds=_seconds(paths, whole, trial, policy, sizes),
+        starts=starts,
     )
 
 
 def _sound(template: Template) -> Script:
-    if template.digest in _sound_before:
+    if (template.digest, None) in _sound_before:
         return compiled(template)
     try:
         findings = lint.lint(template)
@@ -130,21 +146,24 @@ def _sound(template: Template) -> Script:
     return whole
 
 
-# By the template's digest: what was found sound need not be tried again by this process.
-_sound_before: dict[str, Trial] = {}
+# By the template's digest and the way back from it: what was found sound need not be tried again by
+# this process.
+_sound_before: dict[tuple[str, frozenset[str] | None], Trial] = {}
 
 
 async def _tried(
-    template: Template, owner: AsyncEngine, installation: UUID, app_login: str
+    template: Template, aim: Aim, owner: AsyncEngine, installation: UUID, app_login: str
 ) -> Trial:
     """Every statement, in a schema that nobody else ever sees."""
-    if template.digest not in _sound_before:
-        found = await _try(template, owner, installation, app_login)
-        _sound_before[template.digest] = found
-    return _sound_before[template.digest]
+    key = (template.digest, aim.heads)
+    if key not in _sound_before:
+        _sound_before[key] = await _try(template, aim, owner, installation, app_login)
+    return _sound_before[key]
 
 
-async def _try(template: Template, owner: AsyncEngine, installation: UUID, app_login: str) -> Trial:
+async def _try(
+    template: Template, aim: Aim, owner: AsyncEngine, installation: UUID, app_login: str
+) -> Trial:
     tenant_id = uuid4()
     mark = Mark(installation, tenant_id, uuid4())
     try:
@@ -153,6 +172,8 @@ async def _try(template: Template, owner: AsyncEngine, installation: UUID, app_l
             await create(
                 conn, tenant_id=tenant_id, mark=mark, app_login=app_login, template=template
             )
+            if aim.script is not None:
+                await way_back.tried(conn, tenant_id, aim.script)
             seconds = perf_counter() - begun
             locks = (await conn.execute(_LOCKS)).scalar_one()
             room = (await conn.execute(_ROOM)).scalar_one()
@@ -164,25 +185,39 @@ async def _try(template: Template, owner: AsyncEngine, installation: UUID, app_l
     return Trial(seconds, locks, room)
 
 
-def _path(template: Template, revision: str, tenants: int) -> Path:
+def _path(template: Template, revision: str, tenants: int, aim: Aim) -> Path:
     try:
-        script = compiled(template, start=frozenset(revision.split(",")))
+        script = compiled(template, start=frozenset(revision.split(",")), to=aim.heads)
     except RevisionNeedsOnline:
-        return Path(revision, tenants, online=True)
+        return Path(revision, tenants, online=True, lost=_UNTOLD if aim.back else ())
     except TemplateInvalid as error:
         raise RolloutRefused(
             f"{tenants} tenants are at {revision}, from where this template does not lead on. {error}"
         ) from error
-    return Path(revision, tenants, online=False, sql=script.statements)
+    lost = tuple(dict.fromkeys(losses(script.statements))) if aim.back else ()
+    return Path(revision, tenants, online=False, sql=script.statements, lost=lost)
 
 
-def _warnings(paths: Sequence[Path]) -> list[Warned]:
+_UNTOLD = ("what its downgrade, which reads rows, does away with: read it",)
+
+
+def _warnings(paths: Sequence[Path], aim: Aim) -> list[Warned]:
+    """What a way back drops is told of as lost."""
     found = {
         (rule.name, statement): Warned(rule.name, statement, rule.why, rule.remedy)
         for path in paths
         for rule, statement in expand.warnings(path.sql)
+        if not (aim.back and rule.name.startswith("drops-"))
     }
     return list(found.values())
+
+
+def _unknown(aim: Aim, served: Collection[str]) -> list[Warned]:
+    if served or not aim.back:
+        return []
+    why = "App servers that need a newer one would fail, or answer 503 tenant_migrating."
+    remedy = "Let older ones run first, and name what they serve in CONTROLPLANE_SERVED_REVISIONS."
+    return [Warned("served-unknown", f"back to {aim.revision}", why, remedy)]
 
 
 def _seconds(

@@ -42,12 +42,23 @@ class Fleet:
         return [rings.count(number) for number in range(len(policy.rings))]
 
 
-async def fleet(conn: AsyncConnection, *, revision: str, policy: Policy) -> Fleet:
-    """Who would be upgraded to a revision now: every schema, in whatever state its tenant is."""
+async def fleet(
+    conn: AsyncConnection,
+    *,
+    revision: str,
+    policy: Policy,
+    starts: frozenset[str] | None = None,
+) -> Fleet:
+    """Who would be brought to a revision now: every schema, in whatever state its tenant is; with
+    `starts` those alone that are at one of these."""
     c = tenants.c
     query = select(c.id, c.subdomain, c.tier, c.revision, c.metadata)
     rows = (await conn.execute(query.where(c.revision.is_not(None), c.state.not_in(_PURGED)))).all()
-    behind = {row.id: row for row in rows if row.revision != revision}
+    behind = {
+        row.id: row
+        for row in rows
+        if row.revision != revision and (starts is None or row.revision in starts)
+    }
     members = [
         Member(row.id, row.subdomain, Tier(row.tier), tags_of(row.metadata))
         for row in behind.values()
@@ -55,8 +66,16 @@ async def fleet(conn: AsyncConnection, *, revision: str, policy: Policy) -> Flee
     rings = assign(policy.rings, members)
     return Fleet(
         {key: (ring, behind[key].revision) for key, ring in rings.items()},
-        at_revision=len(rows) - len(behind),
+        at_revision=sum(1 for row in rows if row.revision == revision),
     )
+
+
+async def revisions(conn: AsyncConnection) -> list[str]:
+    """Those that schemas are at."""
+    c = tenants.c
+    query = select(c.revision).distinct()
+    query = query.where(c.revision.is_not(None), c.state.not_in(_PURGED))
+    return list((await conn.execute(query)).scalars())
 
 
 async def start(
@@ -66,10 +85,11 @@ async def start(
     digest: str,
     policy: Policy,
     actor: Actor,
+    starts: frozenset[str] | None = None,
     request: Request | None = None,
 ) -> Rollout:
     """Begin a rollout; where nobody is behind it ends at once. Raises RolloutInProgress."""
-    found = await fleet(conn, revision=revision, policy=policy)
+    found = await fleet(conn, revision=revision, policy=policy, starts=starts)
     rollout_id = uuid4()
     await rollouts.add(
         conn,
@@ -81,7 +101,7 @@ async def start(
         requested_by=actor.id,
         request=request,
     )
-    told: dict[str, Any] = {"revision": revision, "targets": len(found.behind)}
+    told: dict[str, Any] = {"revision": revision, "targets": len(found.behind), "back": policy.back}
     await audit.write(conn, actor, "rollout.start", target=str(rollout_id), after=told)
     await journal.advance(conn, rollout_id)
     return await rollouts.get(conn, rollout_id)

@@ -57,15 +57,23 @@ async def nowhere(_place: str) -> None:
 
 
 class Way(Protocol):
-    """How a schema comes to the newest revision, in the transaction of `conn`, which is in its
-    tenant's scope and has its limits. Returns what was asked of the schema at the end."""
+    """How a schema comes to a rollout's revision, in the transaction of `conn`, which is in its
+    tenant's scope and has its limits. Returns what was asked of the schema at the end. `to` is None
+    for the newest revision."""
 
-    async def prepare(self, heads: str) -> None:
+    async def prepare(self, heads: str, *, to: str | None) -> None:
         """Raises RevisionNeedsOnline where this way does not lead there, TemplateInvalid where none
         does."""
 
     async def go(
-        self, conn: AsyncConnection, tenant_id: UUID, *, heads: str, limits: str, done: str
+        self,
+        conn: AsyncConnection,
+        tenant_id: UUID,
+        *,
+        heads: str,
+        to: str | None,
+        limits: str,
+        done: str,
     ) -> str:
         """Raises DBAPIError, and RevisionFailed for what a revision's own Python raises."""
 
@@ -75,17 +83,28 @@ class Compiled:
     """The compiled script and what enters it in the journal, in one message."""
 
     template: Template
-    _scripts: dict[str, Script] = field(default_factory=dict)
+    _scripts: dict[tuple[str, str | None], Script] = field(default_factory=dict)
 
-    async def prepare(self, heads: str) -> None:
-        if heads not in self._scripts:
-            start = frozenset(heads.split(","))
-            self._scripts[heads] = await asyncio.to_thread(compiled, self.template, start=start)
+    async def prepare(self, heads: str, *, to: str | None) -> None:
+        if (heads, to) not in self._scripts:
+            self._scripts[heads, to] = await asyncio.to_thread(
+                compiled,
+                self.template,
+                start=frozenset(heads.split(",")),
+                to=None if to is None else frozenset(to.split(",")),
+            )
 
     async def go(
-        self, conn: AsyncConnection, tenant_id: UUID, *, heads: str, limits: str, done: str
+        self,
+        conn: AsyncConnection,
+        tenant_id: UUID,
+        *,
+        heads: str,
+        to: str | None,
+        limits: str,
+        done: str,
     ) -> str:
-        script = self._scripts[heads].render(schema=schema_name(tenant_id), tenant_id=tenant_id)
+        script = self._scripts[heads, to].render(schema=schema_name(tenant_id), tenant_id=tenant_id)
         return _last(await driver.rows_of_each(conn, f"{limits};\n{script}{done}"))
 
 
@@ -116,7 +135,11 @@ class Upgrader:
         if held.place is None:
             return Outcome.NO_PLACE
         course = decide.course(
-            held.state, revision=held.revision, operation=held.operation, parked=held.parked
+            held.state,
+            revision=held.revision,
+            operation=held.operation,
+            parked=held.parked,
+            frozen=held.frozen,
         )
         match course:
             case Skip(reason):
@@ -167,7 +190,7 @@ class Upgrader:
             detail = "The tenant's schema is missing, has no revision or is not ours; look at it."
             return await _fail(conn, rollout, tenant_id, "schema_missing", detail)
         try:
-            await self.way.prepare(heads)
+            await self.way.prepare(heads, to=_aim(rollout))
             return await self._go(conn, rollout, tenant_id, heads)
         except RevisionNeedsOnline:
             return Outcome.NEEDS_ONLINE
@@ -191,11 +214,17 @@ class Upgrader:
         if heads == rollout.revision:
             found = _last(await driver.rows_of_each(conn, f"{limits};\n{done}"))
         else:
-            found = await self.way.go(conn, tenant_id, heads=heads, limits=limits, done=done)
+            found = await self.way.go(
+                conn, tenant_id, heads=heads, to=_aim(rollout), limits=limits, done=done
+            )
         await self.failpoint("upgraded")
         if found != rollout.revision:
             raise RevisionFailed(f"The schema is at {found} after the upgrade; look at it.")
         return Outcome.DONE
+
+
+def _aim(rollout: Rollout) -> str | None:
+    return rollout.revision if rollout.policy.back else None
 
 
 def _last(answers: list[list[tuple[str]]]) -> str:

@@ -16,6 +16,7 @@ from controlplane.routing.middleware import TenantMiddleware, refused
 from controlplane.routing.only import OnlyTenant, only_tenant
 from controlplane.routing.pools import PoolFigures, pool_figures
 from controlplane.routing.resolve import Asked, PathPrefix, TokenClaim, TrustedHeader
+from controlplane.routing.revisions import Revisions
 from controlplane.routing.safety import check_login
 from controlplane.routing.sync import SyncTenancy
 from controlplane.routing.sync_directory import SyncTenantDirectory
@@ -31,6 +32,7 @@ __all__ = [
     "OnlyTenant",
     "PathPrefix",
     "PoolFigures",
+    "Revisions",
     "RoutedTenant",
     "SyncBulkhead",
     "SyncTenancy",

@@ -39,6 +39,10 @@ SELECT
   (SELECT count(*) FROM public.tenant_domains
    WHERE state = 'verified' AND failing_since IS NOT NULL) AS failing
 """)
+_BEHIND = text("""
+SELECT conditions @> '{"Frozen": {"holds": true}}' AS frozen, count(*) AS number FROM public.tenants
+WHERE revision <> :newest AND state NOT IN ('purging', 'purged') GROUP BY 1
+""")
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,12 @@ class Census:
     looked: float
     oldest_domain_due_s: float
     failing: int
+    behind: dict[str, int] | None = None
 
 
-async def take(conn: AsyncConnection) -> Census:
-    """Count. Two statements, whatever there is."""
+async def take(conn: AsyncConnection, newest: str | None = None) -> Census:
+    """Count. Three statements at most, whatever there is. Who is `behind` is told by whether they are
+    frozen, with the template's newest revision."""
     counted: dict[str, dict[str, int]] = {
         "tenants": dict.fromkeys(TenantState, 0),
         "operations": {state.value: 0 for state in OperationState if state not in FINISHED},
@@ -82,4 +88,10 @@ async def take(conn: AsyncConnection) -> Census:
         looked=float(times.looked or 0),
         oldest_domain_due_s=float(times.domain_due_s or 0),
         failing=times.failing,
+        behind=None if newest is None else await _behind(conn, newest),
     )
+
+
+async def _behind(conn: AsyncConnection, newest: str) -> dict[str, int]:
+    rows = await conn.execute(_BEHIND, {"newest": newest})
+    return {"no": 0, "yes": 0} | {"yes" if row.frozen else "no": row.number for row in rows}

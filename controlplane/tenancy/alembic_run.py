@@ -30,13 +30,17 @@ def upgrade(*, url: str, tenant_id: UUID, template: Template, lock_timeout_ms: i
         return upgrade_on(connection, tenant_id=tenant_id, template=template)
 
 
-def upgrade_on(connection: Connection, *, tenant_id: UUID, template: Template) -> str:
-    """To the newest revisions, in the transaction of a connection that is in the tenant's scope;
-    returns the revision. Raises environment.FAULTS, whatever a revision's Python may."""
+def upgrade_on(
+    connection: Connection, *, tenant_id: UUID, template: Template, to: Heads | None = None
+) -> str:
+    """To the newest revisions, or to `to`, in the transaction of a connection that is in the tenant's
+    scope; returns the revision. Raises environment.FAULTS, whatever a revision's Python may."""
     scripts = revisions(template)
 
     def steps(present: Heads, _: object) -> list[RevisionStep]:
-        return environment.upgrade_steps(scripts, present)
+        if to is None:
+            return environment.upgrade_steps(scripts, present)
+        return environment.steps_to(scripts, present, to)
 
     return _run(connection, scripts, tenant_id, steps)
 

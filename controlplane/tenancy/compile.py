@@ -18,7 +18,8 @@ _CONTROLS = re.compile(
 )
 
 _COMPILING = threading.Lock()
-_compiled: dict[tuple[str, frozenset[str]], "Script"] = {}
+_Key = tuple[str, frozenset[str], frozenset[str] | None]
+_compiled: dict[_Key, "Script"] = {}
 
 
 @dataclass(frozen=True)
@@ -59,22 +60,26 @@ def _fill(text: str, schema: SchemaName, tenant_id: UUID) -> str:
     return text.replace(TENANT_ID, str(UUID(int=tenant_id.int)))
 
 
-def compiled(template: Template, *, start: frozenset[str] = frozenset()) -> Script:
-    """The script from the set of heads `start` to the newest; from nothing, with the seeds.
+def compiled(
+    template: Template, *, start: frozenset[str] = frozenset(), to: frozenset[str] | None = None
+) -> Script:
+    """The script from the set of heads `start` to the newest; from nothing, with the seeds. To the
+    heads `to` instead, which may lie before `start`.
 
     Cached by content. The first call for a pair takes about a second and may run in a thread.
     Raises TemplateInvalid for what cannot be compiled and RevisionNeedsOnline for a data
     revision on the way.
     """
-    known = _compiled.get((template.digest, start))
+    key = (template.digest, start, to)
+    known = _compiled.get(key)
     if known is None:
         with _COMPILING:
-            known = _compiled.get((template.digest, start)) or _compile(template, start)
-            _compiled[template.digest, start] = known
+            known = _compiled.get(key) or _compile(template, start, to)
+            _compiled[key] = known
     return known
 
 
-def _compile(template: Template, start: frozenset[str]) -> Script:
+def _compile(template: Template, start: frozenset[str], to: frozenset[str] | None) -> Script:
     from controlplane.tenancy import environment  # noqa: PLC0415  Alembic takes 0.8 s to import
     from controlplane.tenancy.revisions import Target  # noqa: PLC0415  as above
 
@@ -86,12 +91,13 @@ def _compile(template: Template, start: frozenset[str]) -> Script:
         start=tuple(sorted(start)),
         target=Target(schema=SCHEMA, role=ROLE, tenant_id=TENANT_ID),
         tape=tape,
+        to=None if to is None else tuple(sorted(to)),
     )
     if not start:
         tape.seed(template.seeds())
     return Script(
         statements=tuple(tape.statements),
-        heads=environment.heads(scripts),
+        heads=environment.heads(scripts) if to is None else tuple(sorted(to)),
         origins=tuple(tape.origins),
         digest=template.digest,
     )

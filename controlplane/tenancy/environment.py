@@ -20,6 +20,7 @@ from sqlalchemy import Connection, MetaData
 from sqlalchemy.exc import SQLAlchemyError
 
 from controlplane.errors import RevisionNeedsOnline, TemplateInvalid
+from controlplane.tenancy.lint_sources import no_way_back
 from controlplane.tenancy.revisions import Target, target_metadata
 from controlplane.tenancy.template import Template
 from controlplane.tenancy.versions import VERSIONS
@@ -90,15 +91,19 @@ def _is_online(revision: Script) -> bool:
     return bool(getattr(revision.module, "online", False))
 
 
-def render(scripts: ScriptDirectory, *, start: Heads, target: Target, tape: Tape) -> None:
-    """Write the statements from the set of heads `start` to the newest revisions.
+def render(
+    scripts: ScriptDirectory, *, start: Heads, target: Target, tape: Tape, to: Heads | None = None
+) -> None:
+    """Write the statements from the set of heads `start` to the newest revisions, or to `to`.
 
     Raises RevisionNeedsOnline for a data revision on the way of an existing schema, and
     TemplateInvalid for any other that cannot be rendered and for an unknown start.
     """
 
     def steps(present: Heads, _: MigrationContext) -> list[RevisionStep]:
-        return [_offline(step, tape, fresh=not start) for step in upgrade_steps(scripts, present)]
+        way = upgrade_steps(scripts, present) if to is None else steps_to(scripts, present, to)
+        refuse_one_way(way)
+        return [_offline(step, tape, fresh=not start) for step in way]
 
     _run(
         scripts,
@@ -122,6 +127,37 @@ def upgrade_steps(scripts: ScriptDirectory, present: Heads) -> list[RevisionStep
     everything = scripts._upgrade_revs("heads", present)  # type: ignore[arg-type]  # noqa: SLF001  as above
     first = {step.revision.revision for step in core}
     return core + [step for step in everything if step.revision.revision not in first]
+
+
+def steps_to(scripts: ScriptDirectory, present: Heads, to: Heads) -> list[RevisionStep]:
+    """From one set of heads to another, which lies before it or after it; the application first
+    where it goes back. Raises TemplateInvalid for heads that are unknown or lie neither way."""
+    had, wanted = below(scripts, present), below(scripts, to)
+    gone, missing = had - wanted, wanted - had
+    if gone and missing:
+        raise TemplateInvalid(
+            f"{','.join(to)} lies neither before {','.join(present)} nor after it."
+        )
+    back = bool(gone)
+    ways = [r for r in scripts.walk_revisions() if r.revision in gone | missing]
+    if not back:
+        ways.reverse()
+    ways.sort(key=lambda revision: ("core" in revision.branch_labels) is back)
+    return [RevisionStep(scripts.revision_map, revision, is_upgrade=not back) for revision in ways]
+
+
+def below(scripts: ScriptDirectory, heads: Heads) -> frozenset[str]:
+    """These revisions with all that come before them. Raises TemplateInvalid for an unknown one."""
+    known = {revision.revision: revision for revision in scripts.walk_revisions()}
+    found: set[str] = set()
+    left = [head for head in heads if head]
+    while left:
+        name = left.pop()
+        if name not in known:
+            raise TemplateInvalid(f"The template has no revision '{name}'.")
+        found.add(name)
+        left += [parent for parent in known[name]._all_down_revisions if parent not in found]  # noqa: SLF001  parents and what it depends on
+    return frozenset(found)
 
 
 def downgrade_steps(scripts: ScriptDirectory, present: Heads, to: str) -> list[RevisionStep]:
@@ -158,6 +194,16 @@ def _run(scripts: ScriptDirectory, steps: Steps, **options: Any) -> None:
         raise TemplateInvalid(f"{error}. Is it another template's schema?") from error
 
 
+def refuse_one_way(steps: list[RevisionStep]) -> None:
+    """Raises TemplateInvalid where a revision on the way back says that there is none."""
+    for step in steps:
+        if step.is_upgrade:
+            continue
+        reason = no_way_back(Path(step.revision.path).read_text(encoding="utf-8"))
+        if reason is not None:
+            raise TemplateInvalid(f"Revision {step.revision.revision} has no downgrade: {reason}")
+
+
 def _offline(step: RevisionStep, tape: Tape, *, fresh: bool) -> RevisionStep:
     name = step.revision.revision
     online = _is_online(step.revision)
@@ -166,14 +212,14 @@ def _offline(step: RevisionStep, tape: Tape, *, fresh: bool) -> RevisionStep:
             f"Revision {name} reads rows (`online = True`): it is applied to tenants that exist "
             "already by a rollout, and by nothing else."
         )
-    upgrade = step.migration_fn
+    change = step.migration_fn
 
     def rendered(**options: object) -> None:
         tape.begin(name)
         # A data revision finds no rows in a new schema; the seeds come after the last revision.
         if not online:
             with _named(name):
-                upgrade(**options)
+                change(**options)
 
     step.migration_fn = rendered
     return step

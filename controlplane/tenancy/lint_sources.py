@@ -67,6 +67,22 @@ def _is_downgrade(node: ast.stmt) -> bool:
     )
 
 
+def no_way_back(source: str) -> str | None:
+    """Why a revision's text says that nobody can go back from it; None where it goes back."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "downgrade":
+            told = [each for each in node.body if not isinstance(each, ast.Expr)]
+            return _raised(told[0]) if told and isinstance(told[0], ast.Raise) else None
+    return "It has none."
+
+
+def _raised(node: ast.Raise) -> str:
+    call = node.exc
+    if isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.Constant):
+        return str(call.args[0].value).rstrip(".") + "."
+    return "It says no reason."
+
+
 def _revision(tree: ast.Module) -> str | None:
     for node in tree.body:
         if _assigns(node, "revision") and isinstance(node, ast.Assign | ast.AnnAssign):

@@ -13,10 +13,12 @@ from prometheus_client import CollectorRegistry
 from controlplane import __version__
 from controlplane.connections import control_figures
 from controlplane.routing import listening, pool_figures
+from controlplane.tenancy.newest import newest
 from controlplane.web.api import (
     domains,
     edge,
     findings,
+    freezing,
     holds,
     lifecycle,
     mail_events,
@@ -55,6 +57,7 @@ admin_router = Router(
     route_handlers=[
         tenants.router,
         lifecycle.router,
+        freezing.router,
         domains.router,
         holds.router,
         operations.router,
@@ -108,6 +111,7 @@ def create_app(parts: Parts) -> ASGIApp:
             control=parts.control,
             token=parts.settings.metrics_token,
             base_domain=parts.settings.base_domain,
+            newest=newest(parts.template),
         ),
         tenant=tenant_app(parts, registry=registry, violated=Violations(audit, registry=registry)),
         directory=parts.directory,

@@ -42,7 +42,8 @@ class Metrics:
     """Answers `/metrics` in front of `app`, which must not serve tenants' hosts.
 
     With a token, to whoever sends it as bearer; without one, only where the host is not a name
-    under the base domain: what the world can resolve is not for the world to read.
+    under the base domain: what the world can resolve is not for the world to read. `newest` is the template's
+    revision, where that is known.
     """
 
     def __init__(
@@ -53,11 +54,12 @@ class Metrics:
         control: AsyncEngine,
         token: SecretStr | None,
         base_domain: str,
+        newest: str | None = None,
         fresh_s: float = FRESH_S,
     ) -> None:
         self._app = app
         self._registry = registry
-        self._counted = _Counted(control, fresh_s)
+        self._counted = _Counted(control, newest, fresh_s)
         self._token = token
         self._base_domain = base_domain
 
@@ -103,8 +105,9 @@ async def _answer(content: bytes, send: Send, *, body: bool) -> None:
 class _Counted:
     """The census of the last few seconds; None while the database does not answer."""
 
-    def __init__(self, control: AsyncEngine, fresh_s: float) -> None:
+    def __init__(self, control: AsyncEngine, newest: str | None, fresh_s: float) -> None:
         self._control = control
+        self._newest = newest
         self._fresh_s = fresh_s
         self._one = asyncio.Lock()
         self._until = 0.0
@@ -121,7 +124,7 @@ class _Counted:
         try:
             async with asyncio.timeout(_PATIENCE_S), self._control.connect() as plain:
                 conn = await plain.execution_options(postgresql_readonly=True)
-                return await census.take(conn)
+                return await census.take(conn, self._newest)
         except (SQLAlchemyError, TimeoutError) as error:
             log.warning("census_failed", error=type(error).__name__)
             return None
@@ -156,6 +159,13 @@ def _without_births(family: Metric) -> Metric:
 
 def _families(counted: Census) -> Iterator[Metric]:
     yield _by("controlplane_tenants", "Tenants by state.", "state", counted.tenants)
+    if counted.behind is not None:
+        yield _by(
+            "controlplane_tenants_behind",
+            "Tenants at another revision than the newest of this release, by whether they are frozen.",
+            "frozen",
+            counted.behind,
+        )
     yield _by(
         "controlplane_operations",
         "Operations that have not ended, by state.",

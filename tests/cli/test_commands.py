@@ -324,3 +324,4 @@ def test_a_rollout_is_planned_begun_and_shown(cli: Cli) -> None:
     assert (begun.code, begun.json["state"]) == (0, "succeeded"), begun.err
     assert cli("rollout", "status").out.startswith(f"{begun.json['id']}  succeeded  to app_")
     assert (cli("rollout", "watch").code, cli("rollout", "pause").code) == (0, 1)
+    assert "No way leads back" in cli("rollout", "plan", "--to", "app_0000").err

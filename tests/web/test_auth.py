@@ -44,6 +44,8 @@ CASES = {
     "suspendTenant": Case("POST", f"{TENANTS}/{_ID}/suspend"),
     "resumeTenant": Case("POST", f"{TENANTS}/{_ID}/resume"),
     "restoreTenant": Case("POST", f"{TENANTS}/{_ID}/restore"),
+    "freezeTenant": Case("POST", f"{TENANTS}/{_ID}/freeze", {"reason": "audited"}),
+    "unfreezeTenant": Case("POST", f"{TENANTS}/{_ID}/unfreeze"),
     "purgeTenant": Case("POST", f"{TENANTS}/{_ID}/purge", {"confirm": "acme"}, supers=True),
     "renameTenant": Case("PUT", f"{TENANTS}/{_ID}/subdomain", {"subdomain": "acme-labs"}),
     "addDomain": Case("POST", f"{TENANTS}/{_ID}/domains", {"host": "www.acme.example"}),

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from controlplane.store import census
 from controlplane.web.app import create_app
 from tests.integration.fleet.ground import ADDS, AFTER, BEFORE, NAMES, open_fleet
 from tests.web.calls import Site, open_site
@@ -169,6 +170,8 @@ async def test_a_release_that_does_not_know_where_tenants_are_is_refused(fleet, 
         ({"soak_s": -1}, {"/soak_s"}),
         ({"attempts": "many"}, {"/attempts"}),
         ({"colour": "red"}, {"/colour"}),
+        ({"rings": [], "rest": False}, {"/rings"}),
+        ({"to": "own 1"}, {"/to"}),
     ],
 )
 async def test_what_does_not_fit_is_named(client, body, pointers):
@@ -176,3 +179,35 @@ async def test_what_does_not_fit_is_named(client, body, pointers):
         answer = await client.post(address, json=body)
         assert answer.status_code == 422
         assert {fault["pointer"] for fault in answer.json()["errors"]} == pointers
+
+
+async def test_a_tenant_is_frozen_shown_counted_and_let_go(client, fleet):
+    address = f"/api/admin/tenants/{fleet.tenants['acme']}"
+    for body in ({}, {"reason": ""}, {"reason": "a\nb"}):
+        assert (await client.post(f"{address}/freeze", json=body)).status_code == 422
+    frozen = await client.post(f"{address}/freeze", json={"reason": "audited"})
+    assert (frozen.status_code, frozen.json()["revision"]) == (200, BEFORE)
+    (condition,) = frozen.json()["conditions"]
+    assert (condition["type"], condition["holds"], condition["reason"]) == (
+        "Frozen",
+        True,
+        "audited",
+    )
+    assert (await client.get(address)).json() == frozen.json()
+    async with fleet.engine.connect() as conn:
+        assert (await census.take(conn, AFTER)).behind == {"yes": 1, "no": 5}
+        assert (await census.take(conn)).behind is None
+    free = await client.post(f"{address}/unfreeze")
+    assert (free.status_code, free.json()["conditions"][0]["holds"]) == (200, False)
+    audited = await fleet.sql(
+        "SELECT action FROM public.audit_log WHERE tenant_id = :id", id=frozen.json()["id"]
+    )
+    assert {row.action for row in audited} == {"tenant.freeze", "tenant.unfreeze"}
+
+
+async def test_a_way_back_that_the_template_does_not_have_is_refused(client):
+    answer = await client.post(PLAN, json={"to": "own_0001"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "rollout_refused")
+    assert "own_0002 has no downgrade: rows cannot be told apart" in answer.json()["detail"]
+    there = (await client.post(PLAN, json={"to": "own_0002"})).json()
+    assert (there["back"], there["revision"], there["targets"]) == (False, AFTER, 6)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from controlplane.domain.tenants import frozen
 from controlplane.errors import Permanent
 from controlplane.provisioning.step import OneWay, Output, Target
 from controlplane.store import tenants
@@ -31,12 +32,15 @@ class Inspect(OneWay):
 
 @dataclass(frozen=True)
 class Upgrade(OneWay):
-    """The schema at the newest revision, in the step's own transaction."""
+    """The schema at the newest revision, in the step's own transaction; a frozen tenant's is left at
+    its own."""
 
     template: Template
     condition: ClassVar[str | None] = "SchemaReady"
 
     async def ensure(self, tx: AsyncConnection, target: Target) -> Output:
+        if frozen(target.tenant.conditions):
+            return {"revision": target.tenant.revision}
         revision = await upgrade(tx, tenant_id=target.tenant.id, template=self.template)
         await tenants.set_revision(tx, target.tenant.id, revision)
         return {"revision": revision}

@@ -115,6 +115,19 @@ class PurgeBody(Struct, forbid_unknown_fields=True):
     skip_grace: bool = False
 
 
+class FreezeBody(Struct, forbid_unknown_fields=True):
+    """Why a tenant stays at its revision."""
+
+    reason: Line
+
+    def parsed(self) -> str:
+        """Raises ValidationFailed."""
+        faults = _line_faults("/reason", self.reason)
+        if faults:
+            raise failed(faults)
+        return self.reason
+
+
 class AbandonBody(Struct, forbid_unknown_fields=True):
     """Why a parked operation is given up."""
 

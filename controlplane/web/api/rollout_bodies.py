@@ -63,12 +63,26 @@ class PolicyBody(Struct, forbid_unknown_fields=True):
         int, Meta(ge=1, le=86_400, description="For so long one statement may take.")
     ] = 600
     attempts: Annotated[int, Meta(ge=1, le=1000, description="So often a lock is asked for.")] = 20
+    rest: Annotated[bool, Meta(description="Whether a last ring takes in everybody else.")] = True
+    to: (
+        Annotated[
+            str,
+            Meta(
+                description="An older revision to go back to: one of each chain that goes back, with"
+                " commas between. Default: the newest.",
+                examples=["app_0004"],
+                max_length=200,
+                pattern=r"^[\w,-]+$",
+            ),
+        ]
+        | None
+    ) = None
 
     def parsed(self) -> Policy:
         """Raises ValidationFailed with every fault."""
         faults: list[FieldFault] = []
         try:
-            rings = parse_rings(self.rings)
+            rings = parse_rings(self.rings, rest=self.rest)
         except ValidationFailed as error:
             faults += error.faults
         try:
@@ -96,12 +110,14 @@ class RingSizeBody(Struct):
 
 
 class PathBody(Struct):
-    """How tenants at one revision get to the newest: `sql` with placeholders, or online, by Alembic."""
+    """How tenants at one revision get to the rollout's: `sql` with placeholders, or online, by Alembic;
+    `lost` is what a way back does away with for good."""
 
     revision: str
     targets: int
     online: bool
     sql: list[str]
+    lost: list[str]
 
 
 class WarningBody(Struct):
@@ -114,10 +130,11 @@ class WarningBody(Struct):
 
 
 class PlanBody(Struct):
-    """What a rollout would do. `locks_per_target` is at most so many; `lock_room` what the server has
+    """What a rollout would do; `back`: to an older revision. `locks_per_target` is at most so many; `lock_room` what the server has
     for all. `estimated_s` counts the soaks too."""
 
     revision: str
+    back: bool
     targets: int
     at_revision: int
     rings: list[RingSizeBody]
@@ -141,11 +158,13 @@ class RingBody(Struct):
 
 
 class RolloutBody(Struct):
-    """A rollout and how far it is. `error` says why it was halted; `ring` is the one under way."""
+    """A rollout and how far it is. `error` says why it was halted; `ring` is the one under way,
+    `back`: to an older revision."""
 
     id: UUID
     state: RolloutState
     revision: str
+    back: bool
     ring: str
     rings: list[RingBody]
     failure_budget: str
@@ -190,10 +209,13 @@ def plan_body(plan: RolloutPlan) -> PlanBody:
     rings = zip(plan.policy.rings, plan.ring_sizes, strict=True)
     return PlanBody(
         revision=plan.revision,
+        back=plan.policy.back,
         targets=plan.targets,
         at_revision=plan.at_revision,
         rings=[RingSizeBody(ring.name, size) for ring, size in rings],
-        paths=[PathBody(p.revision, p.tenants, p.online, list(p.sql)) for p in plan.paths],
+        paths=[
+            PathBody(p.revision, p.tenants, p.online, list(p.sql), list(p.lost)) for p in plan.paths
+        ],
         warnings=[WarningBody(w.rule, w.statement, w.why, w.remedy) for w in plan.warnings],
         connections=plan.policy.max_parallel,
         locks_per_target=plan.trial.locks,
@@ -212,6 +234,7 @@ def rollout_body(rollout: Rollout, progress: Progress) -> RolloutBody:
         id=rollout.id,
         state=rollout.state,
         revision=rollout.revision,
+        back=rollout.policy.back,
         ring=rollout.policy.rings[rollout.ring].name,
         rings=[
             RingBody(r.name, r.pending, r.waiting, r.done, r.failed, r.skipped)

@@ -64,6 +64,8 @@ async def _plan(request: ApiRequest, conn: AsyncConnection, data: PolicyBody) ->
         owner=parts.owner,
         installation=parts.installation,
         app_login=sqlalchemy_url(app_url).username or "",
+        to=data.to,
+        served=parts.settings.served_revisions,
     )
 
 
@@ -79,8 +81,9 @@ async def _plan(request: ApiRequest, conn: AsyncConnection, data: PolicyBody) ->
 async def start_rollout(
     request: ApiRequest, data: JSONBody[PolicyBody], idempotency_key: IdempotencyKey = None
 ) -> Response[RolloutBody]:
-    """Begin to upgrade, ring by ring, every tenant's schema that is behind this release's template.
-    What a plan refuses is refused here as well. One rollout runs at a time."""
+    """Begin to upgrade, ring by ring, every tenant's schema that is behind this release's template, or
+    with `to` to bring those past an older revision back to it. What a plan refuses is refused here as
+    well. One rollout runs at a time."""
     key = parsed_key(idempotency_key)
     mark = idempotency.fingerprint(request.method, request.scope["path"], await request.body())
     begun = await _earlier(request, key, mark)
@@ -125,6 +128,7 @@ async def _start(request: ApiRequest, plan: RolloutPlan, key: str | None, mark: 
             revision=plan.revision,
             digest=plan.digest,
             policy=plan.policy,
+            starts=plan.starts,
             actor=request.actor,
             request=Request(principal, key, mark) if key is not None else None,
         )

@@ -136,13 +136,22 @@ async def list_tenants(
 async def get_tenant(request: ApiRequest, tenant_id: FromPath[UUID]) -> Response[TenantDetailBody]:
     """A tenant with its conditions, its own domains, its mails and its newest operations."""
     async with reading(request.parts) as conn:
-        tenant = await tenants.get(conn, tenant_id)
-        own = await domains.of_tenant(conn, tenant_id)
-        mails = await deliveries.of_tenant(conn, tenant_id)
-        newest = await operations.page(conn, limit=_NEWEST, tenant_id=tenant_id)
-    settings = request.parts.settings
-    body = tenant_detail(tenant, settings, domains=own, mails=mails, operations=newest)
-    return Response(body, headers={"etag": f'"{tenant.version}"'})
+        return await shown(request, conn, tenant_id)
+
+
+async def shown(
+    request: ApiRequest, conn: AsyncConnection, tenant_id: UUID
+) -> Response[TenantDetailBody]:
+    """The answer that shows a tenant alone. Raises TenantNotFound."""
+    tenant = await tenants.get(conn, tenant_id)
+    body = tenant_detail(
+        tenant,
+        request.parts.settings,
+        domains=await domains.of_tenant(conn, tenant_id),
+        mails=await deliveries.of_tenant(conn, tenant_id),
+        operations=await operations.page(conn, limit=_NEWEST, tenant_id=tenant_id),
+    )
+    return Response(body, headers={"etag": f'"{tenant.version}"'}, status_code=200)
 
 
 @delete(

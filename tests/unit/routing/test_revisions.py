@@ -3,8 +3,8 @@ from uuid import uuid4
 import pytest
 
 from controlplane.domain.tenants import TenantState
-from controlplane.errors import TenantMigrating
-from controlplane.routing import RoutedTenant, Tenancy
+from controlplane.errors import MissingTenantContext, TenantMigrating
+from controlplane.routing import Revisions, RoutedTenant, Tenancy, tenant_scope
 from controlplane.routing.revisions import refuse_unserved
 
 pytestmark = pytest.mark.anyio
@@ -43,3 +43,38 @@ async def test_of_a_bare_id_nobody_knows_the_revision():
     with pytest.raises(TenantMigrating):
         async with Tenancy(_NoPool(), serves={"abc"}).transaction(Bare()):
             pytest.fail("entered")
+
+
+def _revisions(folder):
+    for name, down in (("own_0001", None), ("own_0002", "own_0001")):
+        (folder / f"{name}.py").write_text(f"revision = {name!r}\ndown_revision = {down!r}\n")
+    return Revisions.read(folder)
+
+
+def test_app_code_asks_whether_the_current_tenant_is_at_a_revision(tmp_path):
+    revisions = _revisions(tmp_path)
+    seen = {}
+    for name, at in {"acme": "core_0003,own_0001", "globex": "core_0003,own_0002"}.items():
+        tenant = RoutedTenant(uuid4(), name, name, TenantState.ACTIVE, "starter", at)
+        with tenant_scope(tenant):
+            seen[name] = revisions.reached("own_0002")
+        assert revisions.reached("own_0002", tenant) is seen[name]
+    assert seen == {"acme": False, "globex": True}
+    with pytest.raises(MissingTenantContext):
+        revisions.reached("own_0002")
+    with pytest.raises(ValueError, match="own_0003"):
+        revisions.since("own_0003")
+
+
+def test_what_lies_since_a_revision_is_served_and_no_other(tmp_path):
+    serves = _revisions(tmp_path).since("own_0002")
+    for at in ("core_0003,own_0002", "core_0003,own_0009"):
+        refuse_unserved(at, serves)
+    for older in ("core_0003,own_0001", None):
+        with pytest.raises(TenantMigrating):
+            refuse_unserved(older, serves)
+
+
+def test_a_folder_without_revisions_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no revision"):
+        Revisions.read(tmp_path)

@@ -90,7 +90,7 @@ def test_a_body_is_declared_strictly_with_an_example(document: Any) -> None:
         for _, operation in operations(document)
         if "requestBody" in operation
     ]
-    assert len(bodies) == 9
+    assert len(bodies) == 10
     for body in bodies:
         content = body["content"]["application/json"]
         schema = document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
