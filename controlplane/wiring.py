@@ -14,6 +14,7 @@ from uuid import UUID
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from controlplane import __version__
 from controlplane.connections import (
     installation_of,
     open_app_pool,
@@ -21,13 +22,14 @@ from controlplane.connections import (
     open_owner,
     open_upgrades,
 )
-from controlplane.domain import letters
+from controlplane.domain import letters, warm_pool
 from controlplane.domain.mail import Message
 from controlplane.domain.tenants import Tenant, TenantState
 from controlplane.domain_settings import parse_nameserver
 from controlplane.fleet.online import OnlineUpgrades
 from controlplane.fleet.roller import Roller
 from controlplane.fleet.upgrading import Compiled, Upgrader
+from controlplane.fleet.warm_pool import WarmPool
 from controlplane.identity.keys import open_sealing, open_verifier
 from controlplane.identity.sealing import Sealing
 from controlplane.ports import DnsProvider, MailSender, PrincipalVerifier, RateLimits
@@ -57,7 +59,7 @@ from controlplane.replicas import open_counts, open_directory, open_zone
 from controlplane.routing import Tenancy, TenantDirectory
 from controlplane.senders import open_mail_events, open_sender
 from controlplane.settings import Settings
-from controlplane.store import deliveries, domains, rollouts
+from controlplane.store import deliveries, domains, rollouts, warm_schemas
 from controlplane.store.deliveries import Delivery
 from controlplane.store.operations import OPERATIONS_CHANNEL
 from controlplane.store.urls import sqlalchemy_url
@@ -139,10 +141,10 @@ def timing(settings: Settings) -> Timing:
 
 def open_steps(parts: Parts) -> dict[str, LocalStep | RemoteStep]:
     """Every step that a plan may name."""
-    app_login = sqlalchemy_url(parts.settings.app_database_url.get_secret_value()).username or ""
+    app_login = _app_login(parts.settings)
     quarantine = max(timedelta(days=parts.settings.quarantine_days), _UNBELIEVED)
     return {
-        "schema": Schema(parts.template, app_login),
+        "schema": Schema(parts.template, app_login, warm_recipe(parts)),
         "admin": Admin(),
         "dns": Dns(parts.dns, parts.settings.dns_target),
         "verify": Verify(parts.owner, parts.tenancy, parts.template, app_login),
@@ -163,6 +165,16 @@ def open_steps(parts: Parts) -> dict[str, LocalStep | RemoteStep]:
         "orphan_record": OrphanRecord(parts.dns, parts.settings.dns_target),
         "orphan_schema": OrphanSchema(),
     }
+
+
+def _app_login(settings: Settings) -> str:
+    return sqlalchemy_url(settings.app_database_url.get_secret_value()).username or ""
+
+
+def warm_recipe(parts: Parts) -> str:
+    """What this process makes schemas by, and hands out schemas of."""
+    login, digest = _app_login(parts.settings), parts.template.digest
+    return warm_pool.recipe(release=__version__, digest=digest, app_login=login)
 
 
 def welcome_renderer(settings: Settings) -> RenderWelcome:
@@ -237,6 +249,18 @@ def open_roller(parts: Parts) -> Roller:
     )
 
 
+def open_warm_pool(parts: Parts) -> WarmPool:
+    """The loop that makes schemas ahead; `run` it."""
+    return WarmPool(
+        database=parts.owner,
+        installation=parts.installation,
+        template=parts.template,
+        app_login=_app_login(parts.settings),
+        recipe=warm_recipe(parts),
+        size=parts.settings.warm_pool_size,
+    )
+
+
 def open_domain_watch(parts: Parts) -> DomainWatch:
     """The loop that looks at the DNS of tenants' own domains; `run` it."""
     from controlplane_dns.lookup import ResolverLookup  # noqa: PLC0415  dnspython: the worker's
@@ -254,12 +278,13 @@ def open_domain_watch(parts: Parts) -> DomainWatch:
 async def run_worker(parts: Parts, stopping: asyncio.Event) -> None:
     """The loops of one worker, until `stopping` is set."""
     engine, mailroom = open_engine(parts), open_mailroom(parts)
-    watch, roller = open_domain_watch(parts), open_roller(parts)
+    watch, roller, pool = open_domain_watch(parts), open_roller(parts), open_warm_pool(parts)
     wake = {
         OPERATIONS_CHANNEL: engine.wake,
         deliveries.CHANNEL: mailroom.wake,
         domains.CHANNEL: watch.wake,
         rollouts.CHANNEL: roller.wake,
+        warm_schemas.CHANNEL: pool.wake,
     }
     direct = parts.settings.database_url_direct.get_secret_value()
     # The first tenant must not wait for Alembic: about a second, once per process.
@@ -271,4 +296,5 @@ async def run_worker(parts: Parts, stopping: asyncio.Event) -> None:
         group.create_task(open_reaper(parts).run(stopping))
         group.create_task(watch.run(stopping))
         group.create_task(roller.run(stopping))
+        group.create_task(pool.run(stopping))
         group.create_task(listen(direct, wake, stopping))

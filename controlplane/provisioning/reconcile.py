@@ -31,7 +31,8 @@ from controlplane.store import audit, tenants
 from controlplane.store.audit import Actor
 from controlplane.store.operations import OperationView
 
-# Both in one snapshot: what a tenant has and whether it may have it are of the same moment.
+_WARM = text("SELECT tenant_id FROM public.warm_schemas")
+# All in one snapshot: what a tenant has and whether it may have it are of the same moment.
 _MARKED = text("""
 SELECT 'schema' AS thing, n.nspname AS name, d.description AS comment
 FROM pg_catalog.pg_description d JOIN pg_catalog.pg_namespace n ON n.oid = d.objoid
@@ -78,10 +79,12 @@ async def _read(
 ) -> Seen:
     marked = (await conn.execute(_MARKED, {"mark": f"controlplane/{installation}/"})).all()
     rows = (await conn.execute(_TENANTS)).all()
+    # Made ahead, they belong to the warm pool until they belong to a tenant.
+    warm = frozenset((await conn.execute(_WARM)).scalars())
     return Seen(
         tenants={row.id: _tenant(row) for row in rows},
-        schemas=_marked(marked, "schema", installation),
-        roles=_marked(marked, "role", installation),
+        schemas=_marked(marked, "schema", installation) - warm,
+        roles=_marked(marked, "role", installation) - warm,
         records=records,
     )
 

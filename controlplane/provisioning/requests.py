@@ -13,6 +13,7 @@ from controlplane.domain.naming import Subdomain
 from controlplane.domain.operations import FINISHED, OperationState, Plan, StepState
 from controlplane.domain.tenants import Tenant, TenantState, Tier
 from controlplane.errors import InvalidState, OperationInProgress
+from controlplane.provisioning import warm
 from controlplane.provisioning.giving_back import give_back
 from controlplane.provisioning.plans import (
     DEPROVISION,
@@ -48,13 +49,19 @@ class NewTenant:
 
 
 async def create_tenant(
-    conn: AsyncConnection, wanted: NewTenant, *, actor: Actor, deadline_s: float
+    conn: AsyncConnection,
+    wanted: NewTenant,
+    *,
+    actor: Actor,
+    deadline_s: float,
+    recipe: str | None = None,
 ) -> OperationView:
-    """Accept a tenant: its row, its subdomain, its operation.
+    """Accept a tenant: its row, its subdomain, its operation; with a `recipe`, its schema too where
+    the warm pool has one that was made by it.
 
     Raises SubdomainTaken and SubdomainQuarantined.
     """
-    tenant_id = uuid4()
+    tenant_id, claimed = await warm.new_id(conn, recipe)
     await holds.claim(conn, wanted.subdomain, tenant_id)
     tier = wanted.tier
     if tier is None:
@@ -71,7 +78,9 @@ async def create_tenant(
     )
     after = {"name": wanted.name, "subdomain": wanted.subdomain, "tier": tier}
     await audit.write(conn, actor, "tenant.create", tenant_id=tenant_id, after=after)
-    return await start(conn, tenant_id, PROVISION, {}, actor=actor, deadline_s=deadline_s)
+    params = warm.params(recipe, claimed)
+    accepted = await start(conn, tenant_id, PROVISION, params, actor=actor, deadline_s=deadline_s)
+    return await warm.hand_over(conn, accepted, claimed)
 
 
 async def provision_again(

@@ -159,6 +159,8 @@ def grant_logins(owner_url: str, *, control: str, app: str) -> None:
                 " public.tenant_registry, public.drift_findings, public.drift_look TO {control};"
                 "GRANT SELECT, INSERT, UPDATE ON public.rollouts, public.rollout_targets"
                 " TO {control};"
+                # To take one, a row is locked and goes.
+                "GRANT SELECT, UPDATE, DELETE ON public.warm_schemas TO {control};"
                 # Written by the trigger that tells of a tenant's change.
                 "GRANT SELECT, INSERT ON public.tenant_changes TO {control};"
                 "GRANT SELECT ON public.tenant_registry, public.tenant_hosts,"

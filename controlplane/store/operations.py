@@ -107,7 +107,12 @@ async def add(
 
 
 async def add_event(
-    conn: AsyncConnection, operation_id: UUID, kind: str, told: dict[str, Any]
+    conn: AsyncConnection,
+    operation_id: UUID,
+    kind: str,
+    told: dict[str, Any],
+    *,
+    step: str | None = None,
 ) -> None:
     """Append an event that no worker writes; its number is taken under the row's lock."""
     taken = (
@@ -119,7 +124,7 @@ async def add_event(
     seq, epoch = (await conn.execute(taken)).one()
     await conn.execute(
         insert(operation_events).values(
-            operation_id=operation_id, seq=seq, epoch=epoch, type=kind, data=told
+            operation_id=operation_id, seq=seq, epoch=epoch, step=step, type=kind, data=told
         )
     )
     await conn.execute(select(func.pg_notify(EVENTS_CHANNEL, str(operation_id))))

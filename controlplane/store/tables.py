@@ -28,7 +28,13 @@ from sqlalchemy.dialects.postgresql import JSONB
 from controlplane.domain.mail import DeliveryState
 from controlplane.domain.operations import OperationState, StepState
 from controlplane.domain.tenants import RELEASED, HoldReason, TenantState, Tier
-from controlplane.store import admin_tables, domain_tables, ratelimit_tables, rollout_tables
+from controlplane.store import (
+    admin_tables,
+    domain_tables,
+    ratelimit_tables,
+    rollout_tables,
+    warm_tables,
+)
 from controlplane.store.columns import now, one_of
 
 # With the admins' tables, the counters and the tenants' domains: all that there are.
@@ -36,6 +42,7 @@ metadata = admin_tables.global_users.metadata
 rate_counts = ratelimit_tables.rate_counts
 tenant_domains = domain_tables.tenant_domains
 rollouts = rollout_tables.rollouts
+warm_schemas = warm_tables.warm_schemas
 
 
 def _released() -> ColumnElement[bool]:

@@ -37,6 +37,7 @@ PUBLIC_TABLES = frozenset(
         "tenant_registry_changes",
         "tenant_resources",
         "tenants",
+        "warm_schemas",
     ]
 )
 

@@ -23,7 +23,8 @@ _LETTERS = {"pending": "p", "started": "s", "done": "d", "undo_started": "u", "u
 # What may stand in the journal, step by step, in each state of an operation.
 _BOTH_WAYS = "d*(s?|u?x*)p*"
 _SHAPES = {
-    "pending": "p*",
+    # The warm pool gave the first step's effect with the request.
+    "pending": "s?p*",
     "running": "d*s?p*",
     "succeeded": "d*",
     "unwinding": _BOTH_WAYS,

@@ -73,7 +73,9 @@ class Lab:
         """Put every step into a wrapper."""
         self.steps = {name: around(step) for name, step in self.steps.items()}
 
-    async def create(self, subdomain: str = "acme", **more: Any) -> OperationView:
+    async def create(
+        self, subdomain: str = "acme", *, warm: bool = False, **more: Any
+    ) -> OperationView:
         wanted = NewTenant(
             name=subdomain.title(),
             subdomain=parse_subdomain(subdomain),
@@ -81,7 +83,11 @@ class Lab:
         )
         async with self.parts.control.begin() as conn:
             return await requests.create_tenant(
-                conn, replace(wanted, **more), actor=ACTOR, deadline_s=300
+                conn,
+                replace(wanted, **more),
+                actor=ACTOR,
+                deadline_s=300,
+                recipe=wiring.warm_recipe(self.parts) if warm else None,
             )
 
     async def delete(self, tenant_id: UUID) -> OperationView:

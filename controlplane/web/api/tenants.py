@@ -32,6 +32,7 @@ from controlplane.web.api.views import (
 from controlplane.web.openapi import LOCATION, problems
 from controlplane.web.request import ApiRequest, reading
 from controlplane.web.watch import ended
+from controlplane.wiring import warm_recipe
 
 _NEWEST = 10
 
@@ -75,9 +76,12 @@ async def create_tenant(
     """Accept a tenant and answer with the operation that makes it."""
     wanted, actor, parts = data.parsed(), request.actor, request.parts
     deadline_s = parts.settings.operation_deadline_s
+    recipe = warm_recipe(parts) if parts.settings.warm_pool_size else None
 
     async def ask(conn: AsyncConnection) -> OperationView:
-        return await requests.create_tenant(conn, wanted, actor=actor, deadline_s=deadline_s)
+        return await requests.create_tenant(
+            conn, wanted, actor=actor, deadline_s=deadline_s, recipe=recipe
+        )
 
     view = await once(request, parsed_key(idempotency_key), ask)
     wait_s = preferred_wait_s(prefer)

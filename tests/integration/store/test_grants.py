@@ -36,6 +36,7 @@ CONTROL = {
     "tenant_registry": "SELECT",
     "tenant_resources": ALL,
     "tenants": ALL,
+    "warm_schemas": "DELETE SELECT UPDATE",
 }
 APP = {
     "tenant_hosts": "SELECT",
