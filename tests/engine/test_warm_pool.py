@@ -18,6 +18,7 @@ from controlplane.fleet.warm_pool import WarmPool
 from controlplane.provisioning import requests
 from controlplane.provisioning.plans import PROVISION
 from controlplane.store import rollouts
+from controlplane.store.operations import OperationView
 from tests.engine.ground import Ground
 from tests.engine.lab import ACTOR, Lab
 from tests.engine.lives import at, open_trial
@@ -228,7 +229,7 @@ async def _one_ready(lab: Lab) -> None:
     await filled(lab, 1)
 
 
-async def _create(lab: Lab, _tenant_id: UUID | None):
+async def _create(lab: Lab, _tenant_id: UUID | None) -> OperationView:
     return await lab.create("acme", warm=True)
 
 
