@@ -144,7 +144,7 @@ def open_steps(parts: Parts) -> dict[str, LocalStep | RemoteStep]:
     app_login = _app_login(parts.settings)
     quarantine = max(timedelta(days=parts.settings.quarantine_days), _UNBELIEVED)
     return {
-        "schema": Schema(parts.template, app_login, warm_recipe(parts)),
+        "schema": Schema(parts.template, app_login, warm_recipe(parts.settings, parts.template)),
         "admin": Admin(),
         "dns": Dns(parts.dns, parts.settings.dns_target),
         "verify": Verify(parts.owner, parts.tenancy, parts.template, app_login),
@@ -171,9 +171,9 @@ def _app_login(settings: Settings) -> str:
     return sqlalchemy_url(settings.app_database_url.get_secret_value()).username or ""
 
 
-def warm_recipe(parts: Parts) -> str:
+def warm_recipe(settings: Settings, made_from: Template) -> str:
     """What this process makes schemas by, and hands out schemas of."""
-    login, digest = _app_login(parts.settings), parts.template.digest
+    login, digest = _app_login(settings), made_from.digest
     return warm_pool.recipe(release=__version__, digest=digest, app_login=login)
 
 
@@ -256,7 +256,7 @@ def open_warm_pool(parts: Parts) -> WarmPool:
         installation=parts.installation,
         template=parts.template,
         app_login=_app_login(parts.settings),
-        recipe=warm_recipe(parts),
+        recipe=warm_recipe(parts.settings, parts.template),
         size=parts.settings.warm_pool_size,
     )
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "rollout": "Upgrade every tenant's schema: plan, start, watch, pause, resume, retry, cancel.",
     "schema": "What is in a tenant's schema.",
     "drift": "Compare tenants' schemas with what the template makes.",
+    "pool": "Say how many schemas are ready for tenants to come.",
     "template": "Check the template that tenants' schemas are made from.",
     "email": "See what tenants are sent.",
     "reconcile": "List what does not fit together, and have it set right.",
@@ -42,8 +43,8 @@ Examples:
 _CLIENT = """\
 tenant, operation and rollout talk to the API: CONTROLPLANE_URL says where it is,
 CONTROLPLANE_TOKEN or CONTROLPLANE_TOKEN_FILE holds the bearer token. serve,
-worker, migrate, admin, token, schema, drift and reconcile need the settings of
-the control plane (docs/reference/settings.md).
+worker, migrate, admin, token, schema, drift, pool and reconcile need the settings
+of the control plane (docs/reference/settings.md).
 """
 
 

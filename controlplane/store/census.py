@@ -10,6 +10,7 @@ from controlplane.domain.mail import DeliveryState
 from controlplane.domain.operations import FINISHED, OperationState
 from controlplane.domain.own_domains import PROBLEMS, DomainState
 from controlplane.domain.tenants import TenantState
+from controlplane.store import warm_schemas
 
 _COUNTED = text("""
 SELECT 'tenants' AS what, state AS which, count(*) AS number FROM public.tenants GROUP BY state
@@ -66,11 +67,14 @@ class Census:
     oldest_domain_due_s: float
     failing: int
     behind: dict[str, int] | None = None
+    warm: warm_schemas.Tally | None = None
 
 
-async def take(conn: AsyncConnection, newest: str | None = None) -> Census:
-    """Count. Three statements at most, whatever there is. Who is `behind` is told by whether they are
-    frozen, with the template's newest revision."""
+async def take(
+    conn: AsyncConnection, newest: str | None = None, recipe: str | None = None
+) -> Census:
+    """Count. Four statements at most, whatever there is. Who is `behind` is told by whether they are
+    frozen, with the template's newest revision; the `warm` pool with the recipe of this release."""
     counted: dict[str, dict[str, int]] = {
         "tenants": dict.fromkeys(TenantState, 0),
         "operations": {state.value: 0 for state in OperationState if state not in FINISHED},
@@ -89,6 +93,7 @@ async def take(conn: AsyncConnection, newest: str | None = None) -> Census:
         oldest_domain_due_s=float(times.domain_due_s or 0),
         failing=times.failing,
         behind=None if newest is None else await _behind(conn, newest),
+        warm=None if recipe is None else await warm_schemas.tally(conn, recipe),
     )
 
 

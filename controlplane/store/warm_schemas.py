@@ -26,6 +26,31 @@ SELECT tenant_id, stamp, pg_notify(:channel, '') FROM one
 """)
 
 
+# Of a tenant's first operation: what the pool gave, or null; nothing where no pool was asked.
+_TALLY = text("""
+SELECT count(*) FILTER (WHERE recipe = :recipe AND NOT going) AS ready,
+  count(*) FILTER (WHERE recipe <> :recipe AND NOT going) AS other,
+  count(*) FILTER (WHERE going) AS going,
+  (SELECT count(*) FROM public.operations WHERE created_at > clock_timestamp() - interval '1 hour'
+   AND kind = 'provision' AND jsonb_typeof(params->'warm') = 'object') AS hits,
+  (SELECT count(*) FROM public.operations WHERE created_at > clock_timestamp() - interval '1 hour'
+   AND kind = 'provision' AND jsonb_typeof(params->'warm') = 'null') AS misses
+FROM public.warm_schemas
+""")
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many are `ready` for whoever asks with this recipe, are of `other` ones, and are being
+    removed; and of the last hour's requests with whatever recipe, who got one and who did not."""
+
+    ready: int
+    other: int
+    going: int
+    hits: int
+    misses: int
+
+
 @dataclass(frozen=True)
 class Claimed:
     """A schema that is the tenant's of this id from the commit on, and what it was like."""
@@ -97,3 +122,8 @@ async def rolled_out(conn: AsyncConnection, digest: str) -> bool:
         .limit(1)
     )
     return (await conn.execute(newest)).scalar_one_or_none() == digest
+
+
+async def tally(conn: AsyncConnection, recipe: str) -> Tally:
+    """Count, in one statement."""
+    return Tally(*(await conn.execute(_TALLY, {"recipe": recipe})).one())

@@ -46,7 +46,7 @@ from controlplane.web.request import ApiRequest
 from controlplane.web.tenant.app import router as tenant_router
 from controlplane.web.tenant.app import tenant_app
 from controlplane.web.violations import Violations
-from controlplane.wiring import Parts
+from controlplane.wiring import Parts, warm_recipe
 
 OPENAPI_PATH = "/api/openapi.json"
 
@@ -112,6 +112,7 @@ def create_app(parts: Parts) -> ASGIApp:
             token=parts.settings.metrics_token,
             base_domain=parts.settings.base_domain,
             newest=newest(parts.template),
+            recipe=warm_recipe(parts.settings, parts.template),
         ),
         tenant=tenant_app(parts, registry=registry, violated=Violations(audit, registry=registry)),
         directory=parts.directory,

@@ -27,6 +27,7 @@ from controlplane.errors import (
 )
 from controlplane.store import census
 from controlplane.store.census import Census
+from controlplane.store.warm_schemas import Tally
 from controlplane.web.asgi import ASGIApp, Receive, Scope, Send, exchange_of, header
 from controlplane.web.problems import send_problem
 
@@ -43,7 +44,7 @@ class Metrics:
 
     With a token, to whoever sends it as bearer; without one, only where the host is not a name
     under the base domain: what the world can resolve is not for the world to read. `newest` is the template's
-    revision, where that is known.
+    revision, `recipe` that of the warm pool's schemas, where they are known.
     """
 
     def __init__(
@@ -55,11 +56,12 @@ class Metrics:
         token: SecretStr | None,
         base_domain: str,
         newest: str | None = None,
+        recipe: str | None = None,
         fresh_s: float = FRESH_S,
     ) -> None:
         self._app = app
         self._registry = registry
-        self._counted = _Counted(control, newest, fresh_s)
+        self._counted = _Counted(control, newest, recipe, fresh_s)
         self._token = token
         self._base_domain = base_domain
 
@@ -105,9 +107,11 @@ async def _answer(content: bytes, send: Send, *, body: bool) -> None:
 class _Counted:
     """The census of the last few seconds; None while the database does not answer."""
 
-    def __init__(self, control: AsyncEngine, newest: str | None, fresh_s: float) -> None:
+    def __init__(
+        self, control: AsyncEngine, newest: str | None, recipe: str | None, fresh_s: float
+    ) -> None:
         self._control = control
-        self._newest = newest
+        self._newest, self._recipe = newest, recipe
         self._fresh_s = fresh_s
         self._one = asyncio.Lock()
         self._until = 0.0
@@ -124,7 +128,7 @@ class _Counted:
         try:
             async with asyncio.timeout(_PATIENCE_S), self._control.connect() as plain:
                 conn = await plain.execution_options(postgresql_readonly=True)
-                return await census.take(conn, self._newest)
+                return await census.take(conn, self._newest, self._recipe)
         except (SQLAlchemyError, TimeoutError) as error:
             log.warning("census_failed", error=type(error).__name__)
             return None
@@ -190,6 +194,23 @@ def _families(counted: Census) -> Iterator[Metric]:
         counted.looked,
     )
     yield from _domain_families(counted)
+    if counted.warm is not None:
+        yield from _warm_families(counted.warm)
+
+
+def _warm_families(warm: Tally) -> Iterator[Metric]:
+    yield _by(
+        "controlplane_warm_schemas",
+        "Schemas of the warm pool: ready for this release's requests, of others, or going.",
+        "state",
+        {"ready": warm.ready, "other": warm.other, "going": warm.going},
+    )
+    yield _by(
+        "controlplane_warm_claims",
+        "Tenants asked for in the last hour, by whether the warm pool had a schema.",
+        "outcome",
+        {"hit": warm.hits, "miss": warm.misses},
+    )
 
 
 def _domain_families(counted: Census) -> Iterator[Metric]:

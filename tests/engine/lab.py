@@ -66,6 +66,11 @@ class Lab:
         return self.parts.dns
 
     @property
+    def recipe(self) -> str:
+        """What schemas of the warm pool must have been made by."""
+        return wiring.warm_recipe(self.parts.settings, self.parts.template)
+
+    @property
     def sender(self) -> Any:
         return self.parts.sender
 
@@ -87,7 +92,7 @@ class Lab:
                 replace(wanted, **more),
                 actor=ACTOR,
                 deadline_s=300,
-                recipe=wiring.warm_recipe(self.parts) if warm else None,
+                recipe=self.recipe if warm else None,
             )
 
     async def delete(self, tenant_id: UUID) -> OperationView:

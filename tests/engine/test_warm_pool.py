@@ -1,6 +1,7 @@
 """Schemas made ahead: kept at size, handed out once, never stale, and never left to nobody."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from uuid import UUID, uuid4
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from controlplane import wiring
+from controlplane.cli.root import run
 from controlplane.domain.drift import Kind
 from controlplane.domain.naming import schema_name
 from controlplane.domain.rings import parse_rings
@@ -20,7 +22,7 @@ from controlplane.provisioning.plans import PROVISION
 from controlplane.store import rollouts
 from controlplane.store.operations import OperationView
 from tests.engine.ground import Ground
-from tests.engine.lab import ACTOR, Lab
+from tests.engine.lab import ACTOR, Lab, environment
 from tests.engine.lives import at, open_trial
 from tests.engine.plans_under_test import Scenario, found
 from tests.engine.world import assert_world
@@ -265,3 +267,21 @@ async def until_ready(lab: Lab) -> set[UUID]:
         while not (made := await ready(lab)):  # noqa: ASYNC110  PostgreSQL tells nobody
             await asyncio.sleep(0.01)
     return made
+
+
+async def test_how_it_does_is_told(lab, tmp_path, monkeypatch, capsys):
+    told = environment(lab.database, tmp_path, CONTROLPLANE_WARM_POOL_SIZE="3")
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    await filled(lab, 1)
+    await settled(pool_of(lab, 2, "of another template"))
+    for name in ("acme", "hooli"):
+        await lab.create(name, warm=True)
+
+    capsys.readouterr()
+    assert await asyncio.to_thread(run, ["pool", "--output", "json"]) == 0
+    counted = json.loads(capsys.readouterr().out)
+    assert await asyncio.to_thread(run, ["pool"]) == 0
+
+    assert counted == {"wanted": 3, "ready": 0, "other": 2, "going": 0, "hits": 1, "misses": 1}
+    assert capsys.readouterr().out.splitlines()[-1] == "Last hour  1 of 2 tenants (50 %)"

@@ -76,7 +76,8 @@ async def create_tenant(
     """Accept a tenant and answer with the operation that makes it."""
     wanted, actor, parts = data.parsed(), request.actor, request.parts
     deadline_s = parts.settings.operation_deadline_s
-    recipe = warm_recipe(parts) if parts.settings.warm_pool_size else None
+    pooled = parts.settings.warm_pool_size > 0
+    recipe = warm_recipe(parts.settings, parts.template) if pooled else None
 
     async def ask(conn: AsyncConnection) -> OperationView:
         return await requests.create_tenant(
