@@ -11,20 +11,23 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from time import monotonic
 from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from controlplane.errors import ControlPlaneError, DatabaseUnavailable, RevisionFailed
+from controlplane.fleet import parts
 from controlplane.fleet.upgrading import Outcome, Upgrader
-from controlplane.store import driver
+from controlplane.store import driver, positions
 from controlplane.store.rollouts import Rollout
 from controlplane.store.urls import sqlalchemy_url
 from controlplane.tenancy.scope import send
 from controlplane.tenancy.template import Template
 
+# For so long the batches of one tenant follow each other before another has its turn.
+_TURN_S = 2.0
 # A backfill may compute for long between two statements; a frozen child must end some day.
 _SESSION = "-c idle_in_transaction_session_timeout=10min -c client_connection_check_interval=2s"
 
@@ -47,25 +50,30 @@ class ByAlembic:
         to: str | None,
         limits: str,
         done: str,
-    ) -> str:
+    ) -> str | None:
         from controlplane.tenancy import alembic_run  # noqa: PLC0415  only the child imports Alembic
 
         del heads
         await send(conn, limits)
         running = conn.run_sync(
-            alembic_run.upgrade_on,
+            alembic_run.go_on,
             tenant_id=tenant_id,
             template=self.template,
             to=None if to is None else tuple(to.split(",")),
+            positions=await positions.of_tenant(conn, tenant_id),
         )
         # Gathered: a revision's own Python may raise whatever it likes.
-        (error,) = await asyncio.gather(running, return_exceptions=True)
-        if isinstance(error, ControlPlaneError | DBAPIError):
-            raise error
-        if isinstance(error, BaseException):
-            raise RevisionFailed(f"A revision raised {type(error).__name__}.") from error
-        found: str = (await driver.rows_of_each(conn, done))[-1][0][0]
-        return found
+        (part,) = await asyncio.gather(running, return_exceptions=True)
+        if isinstance(part, ControlPlaneError | DBAPIError):
+            raise part
+        if isinstance(part, BaseException):
+            raise RevisionFailed(f"A revision raised {type(part).__name__}.") from part
+        if part.whole:
+            await positions.forget(conn, tenant_id)
+            found: str = (await driver.rows_of_each(conn, done))[-1][0][0]
+            return found
+        await parts.enter(conn, tenant_id, part.revision, part.position)
+        return None
 
 
 class OnlineUpgrades:
@@ -115,12 +123,12 @@ async def _one(
 ) -> Outcome:
     engine = create_async_engine(
         sqlalchemy_url(url),
-        poolclass=NullPool,
+        pool_size=1,
         hide_parameters=True,
         connect_args={"options": _SESSION},
     )
     try:
-        return await Upgrader(engine, installation, ByAlembic(template)).one(rollout, tenant_id)
+        return await _parts(Upgrader(engine, installation, ByAlembic(template)), rollout, tenant_id)
     except DBAPIError as error:
         # A driver's error cannot travel from one process to another.
         raise DatabaseUnavailable(
@@ -128,3 +136,12 @@ async def _one(
         ) from None
     finally:
         await engine.dispose()
+
+
+async def _parts(upgrader: Upgrader, rollout: Rollout, tenant_id: UUID) -> Outcome:
+    """One transaction after the other: whoever pauses the rollout is heeded between two."""
+    until = monotonic() + _TURN_S
+    while True:
+        outcome = await upgrader.one(rollout, tenant_id)
+        if outcome is not Outcome.PART or monotonic() >= until:
+            return outcome

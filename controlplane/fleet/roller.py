@@ -29,7 +29,9 @@ log = structlog.get_logger()
 
 _BATCH = 500
 # In these a lane has got somewhere: what it asks for next may be there.
-_PROGRESS = frozenset({Outcome.DONE, Outcome.SKIPPED, Outcome.FAILED, Outcome.PUT_OFF})
+_PROGRESS = frozenset(
+    {Outcome.DONE, Outcome.SKIPPED, Outcome.FAILED, Outcome.PUT_OFF, Outcome.PART}
+)
 
 
 @dataclass

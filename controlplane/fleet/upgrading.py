@@ -19,7 +19,7 @@ from controlplane.domain.rollouts import Later, Refuse, Skip
 from controlplane.errors import RevisionFailed, RevisionNeedsOnline, TemplateInvalid
 from controlplane.fleet import journal
 from controlplane.fleet.journal import BACK, HEADS, Held
-from controlplane.store import driver
+from controlplane.store import driver, positions
 from controlplane.store.rollouts import Rollout
 from controlplane.tenancy.compile import Script, compiled
 from controlplane.tenancy.scope import enter
@@ -48,6 +48,8 @@ class Outcome(StrEnum):
     PUT_OFF = "put_off"
     SKIPPED = "skipped"
     FAILED = "failed"
+    # A part was done; the rest is due at once.
+    PART = "part"
     # Nothing was done: only Alembic itself can.
     NEEDS_ONLINE = "needs_online"
 
@@ -74,8 +76,9 @@ class Way(Protocol):
         to: str | None,
         limits: str,
         done: str,
-    ) -> str:
-        """Raises DBAPIError, and RevisionFailed for what a revision's own Python raises."""
+    ) -> str | None:
+        """None where a part of the way was gone, and the rest is for other transactions. Raises
+        DBAPIError, and RevisionFailed for what a revision's own Python raises."""
 
 
 @dataclass
@@ -211,13 +214,17 @@ class Upgrader:
             Literal(policy.lock_timeout_ms), Literal(policy.statement_timeout_s * 1000)
         ).as_string()
         done = journal.done_message(rollout, tenant_id, before=heads)
+        if policy.back:
+            await positions.forget(conn, tenant_id)
         if heads == rollout.revision:
-            found = _last(await driver.rows_of_each(conn, f"{limits};\n{done}"))
+            found: str | None = _last(await driver.rows_of_each(conn, f"{limits};\n{done}"))
         else:
             found = await self.way.go(
                 conn, tenant_id, heads=heads, to=_aim(rollout), limits=limits, done=done
             )
         await self.failpoint("upgraded")
+        if found is None:
+            return Outcome.PART
         if found != rollout.revision:
             raise RevisionFailed(f"The schema is at {found} after the upgrade; look at it.")
         return Outcome.DONE

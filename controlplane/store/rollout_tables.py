@@ -1,6 +1,7 @@
 """Rollouts of the tenant template, and the schemas that each has to upgrade."""
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -98,4 +99,17 @@ rollout_targets = Table(
         "run_at",
         postgresql_where=text("state = 'pending'"),
     ),
+)
+
+# Of revisions that go through a tenant's rows in batches, until they are entered: where the next
+# batch begins. It outlives its rollout, and another goes on from there.
+rollout_positions = Table(
+    "rollout_positions",
+    metadata,
+    Column("tenant_id", ForeignKey("public.tenants.id", ondelete="CASCADE"), primary_key=True),
+    Column("revision", Text, primary_key=True),
+    Column("position", JSONB, nullable=False),
+    Column("batches", BigInteger, nullable=False, server_default=text("1")),
+    now("updated_at"),
+    CheckConstraint("batches > 0", name="batches"),
 )

@@ -1,8 +1,9 @@
 """Run Alembic itself on one tenant's schema: in a child process, or in a tool that does no more."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 from uuid import UUID
 
 from alembic.runtime.migration import RevisionStep
@@ -13,7 +14,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from controlplane.domain.naming import schema_name
-from controlplane.tenancy import environment
+from controlplane.tenancy import batches, environment
+from controlplane.tenancy.batches import Part
 from controlplane.tenancy.environment import Heads
 from controlplane.tenancy.revisions import Target
 from controlplane.tenancy.scope import enter
@@ -30,19 +32,41 @@ def upgrade(*, url: str, tenant_id: UUID, template: Template, lock_timeout_ms: i
         return upgrade_on(connection, tenant_id=tenant_id, template=template)
 
 
-def upgrade_on(
-    connection: Connection, *, tenant_id: UUID, template: Template, to: Heads | None = None
-) -> str:
-    """To the newest revisions, or to `to`, in the transaction of a connection that is in the tenant's
-    scope; returns the revision. Raises environment.FAULTS, whatever a revision's Python may."""
+def upgrade_on(connection: Connection, *, tenant_id: UUID, template: Template) -> str:
+    """To the newest revisions, in the transaction of a connection that is in the tenant's scope;
+    returns the revision. Raises environment.FAULTS, whatever a revision's Python may."""
     scripts = revisions(template)
 
     def steps(present: Heads, _: object) -> list[RevisionStep]:
-        if to is None:
-            return environment.upgrade_steps(scripts, present)
-        return environment.steps_to(scripts, present, to)
+        return [batches.at_once(step) for step in environment.upgrade_steps(scripts, present)]
 
     return _run(connection, scripts, tenant_id, steps)
+
+
+def go_on(
+    connection: Connection,
+    *,
+    tenant_id: UUID,
+    template: Template,
+    to: Heads | None,
+    positions: Mapping[str, Any],
+) -> Part:
+    """As much of the way to the newest revisions, or to `to`, as belongs into one transaction; that of
+    the connection, which is in the tenant's scope. Raises as `upgrade_on`."""
+    scripts = revisions(template)
+    done: list[Part] = []
+
+    def steps(present: Heads, _: object) -> list[RevisionStep]:
+        if to is None:
+            way = environment.upgrade_steps(scripts, present)
+        else:
+            way = environment.steps_to(scripts, present, to)
+        part, now = batches.part(way, connection, positions)
+        done.append(part)
+        return now
+
+    _run(connection, scripts, tenant_id, steps)
+    return done[0]
 
 
 def downgrade(

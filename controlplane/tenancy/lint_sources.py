@@ -26,6 +26,11 @@ NO_DOWNGRADE = Rule(
     "Nobody could go back from it.",
     "Write `downgrade`, or let it raise with the reason.",
 )
+BATCH_OFFLINE = Rule(
+    "batch-offline",
+    "Only a data revision goes through rows in batches; this one would never run them.",
+    "Say `online = True`, and change tables in another revision.",
+)
 
 _ROWS_ONLY = frozenset(["bulk_insert", "execute", "f", "get_bind", "get_context", "inline_literal"])
 _MAKES_TABLES = frozenset(["tenant_table", "drop_tenant_table", "protect", "grant"])
@@ -38,6 +43,8 @@ def breaches(path: Path) -> Iterator[Finding]:
     for node in ast.walk(tree):
         for rule in _node(node, online=online):
             yield Finding(rule, name, ast.unparse(node))
+    if not online and any(_is_batch(node) for node in tree.body):
+        yield Finding(BATCH_OFFLINE, name, "batch")
     if not any(_is_downgrade(node) for node in tree.body):
         yield Finding(NO_DOWNGRADE, name, path.name)
 
@@ -56,6 +63,10 @@ def _changes_tables(called: ast.expr) -> bool:
     if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
         return called.value.id == "op" and called.attr not in _ROWS_ONLY
     return isinstance(called, ast.Name) and called.id in _MAKES_TABLES
+
+
+def _is_batch(node: ast.stmt) -> bool:
+    return _assigns(node, "batch") or (isinstance(node, ast.FunctionDef) and node.name == "batch")
 
 
 def _is_downgrade(node: ast.stmt) -> bool:

@@ -27,6 +27,7 @@ PUBLIC_TABLES = frozenset(
         "operation_steps",
         "operations",
         "rate_counts",
+        "rollout_positions",
         "rollout_targets",
         "rollouts",
         "subdomain_holds",

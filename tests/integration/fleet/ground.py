@@ -69,11 +69,11 @@ class Fleet:
             revision(folder, "own_0002", down="own_0001", upgrade=upgrade, more=more)
         return template.load(folder)
 
-    async def begin(self, *, of: Template | None = None, **policy: Any) -> Rollout:
+    async def begin(self, *, of: Template | None = None, to: str = AFTER, **policy: Any) -> Rollout:
         async with self.engine.begin() as conn:
             return await requests.start(
                 conn,
-                revision=AFTER,
+                revision=to,
                 digest=(of or self.new).digest,
                 policy=replace(POLICY, **policy),
                 actor=ACTOR,
@@ -170,6 +170,7 @@ class Fleet:
         with psycopg.connect(self.database.superuser_url) as conn:
             conn.execute("TRUNCATE public.rollouts CASCADE")
             conn.execute("DELETE FROM public.operations")
+            conn.execute("DELETE FROM public.rollout_positions")
             conn.execute("DELETE FROM public.tenants WHERE subdomain <> ALL (%s)", [list(NAMES)])
             conn.execute("SET LOCAL session_replication_role = replica")
             conn.execute(

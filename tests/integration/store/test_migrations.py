@@ -58,6 +58,8 @@ WITH tenant AS (
 ), target AS (
   INSERT INTO public.rollout_targets (rollout_id, tenant_id, ring)
   SELECT rollout.id, tenant.id, 0 FROM rollout, tenant
+), position AS (
+  INSERT INTO public.rollout_positions (tenant_id, revision, position) SELECT id, 'a', '1' FROM tenant
 ), mail AS (
   INSERT INTO public.email_deliveries
     (tenant_id, operation_id, template, recipient, give_up_at)

@@ -24,7 +24,7 @@ def test_the_template_of_the_how_to_compiles_and_breaks_no_rule(tmp_path):
     (tmp_path / "seed.sql").write_text("".join(_blocks("sql")))
     template = load(tmp_path)
     assert lint(template) == []
-    assert compiled(template).heads == ("core_0003", "shop_0003")
+    assert compiled(template).heads == ("core_0003", "shop_0004")
 
 
 def test_the_explanation_names_every_table_that_is_made():

@@ -45,6 +45,7 @@ BREACHES = {
     "seed": None,
     "online-ddl": None,
     "downgrade": None,
+    "batch-offline": None,
 }
 
 
@@ -135,6 +136,13 @@ def test_a_data_revision_may_not_change_tables(tmp_path):
     change = 'op.add_column("notes", sa.Column("title", sa.Text()))'
     revision(tmp_path, "own_0002", down="own_0001", upgrade=change, more="online = True")
     assert "online-ddl" in _found(application(tmp_path))
+
+
+@pytest.mark.parametrize("batch", ['batch = "SELECT 1"', "def batch(after): pass"])
+def test_batches_are_for_a_data_revision(tmp_path, batch):
+    application(tmp_path)
+    revision(tmp_path, "own_0002", down="own_0001", upgrade="pass", more=batch)
+    assert _found(application(tmp_path)) == {"batch-offline"}
 
 
 def test_a_downgrade_that_does_nothing_is_none(tmp_path):
