@@ -19,6 +19,7 @@ from time import perf_counter
 from uuid import UUID, uuid4
 
 import ground
+import pool
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -42,7 +43,9 @@ from controlplane.tenancy.template import Template, load
 
 # So many tenants say how long Alembic takes.
 ALEMBIC = 40
-KEYS = ("upgrade_vs_floor", "two_vs_one", "vs_alembic", "noop_s")
+# So many claims and tenants, each way, what the warm pool gains.
+POOL = 12
+KEYS = ("upgrade_vs_floor", "two_vs_one", "vs_alembic", "noop_s", *pool.KEYS)
 _REVISION = '''"""One column and one index."""
 
 import sqlalchemy as sa
@@ -254,6 +257,7 @@ async def _measure(site: ground.Site, folder: Path, tenants: int, rounds: int) -
         ),
         "vs_alembic": alembic_s * tenants / seconds["one"],
         "noop_s": noop_s,
+        **await pool.figures(site, POOL),
     }
 
 
@@ -276,6 +280,7 @@ def _table(figures: dict[str, float], tenants: int) -> str:
             f"one: {figures['vs_alembic']:.1f} times",
         ),
         (f"nothing to do, {tenants} tenants", f"{figures['noop_s']:.2f} s", ""),
+        *pool.table(figures),
     ]
     return "\n".join(f"{name:<32} {value:>16}  {ratio}" for name, value, ratio in rows)
 

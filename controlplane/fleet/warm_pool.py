@@ -34,7 +34,7 @@ class WarmPool:
     """The loop that fills the pool; any number of workers may run it.
 
     `database` is the owner's, `recipe` of `template` and `app_login`; `size` is how many are wanted
-    of it. `wake` is set by whoever heard that one was handed out.
+    of it. `wake` is set by whoever heard that one was handed out: it is replaced `calm_s` later.
     """
 
     database: AsyncEngine
@@ -44,6 +44,7 @@ class WarmPool:
     recipe: str
     size: int
     every_s: float = 15.0
+    calm_s: float = 1.0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     _look_at: float = field(default=0.0, repr=False)
 
@@ -53,6 +54,9 @@ class WarmPool:
             self.wake.clear()
             await self._tend(stopping)
             await first_of(self.wake, stopping, timeout_s=self.every_s)
+            if self.wake.is_set():
+                # Whoever has just taken one is waited for by somebody; the pool is not.
+                await first_of(stopping, timeout_s=self.calm_s)
 
     async def _tend(self, stopping: asyncio.Event) -> None:
         try:

@@ -250,7 +250,7 @@ async def test_a_worker_that_dies_in_its_first_step_leaves_the_rest_to_another(
 
 
 async def test_a_worker_fills_it_again_as_soon_as_it_hears_that_one_went(lab):
-    pool, stopping = pool_of(lab, 1), asyncio.Event()
+    pool, stopping = replace(pool_of(lab, 1), calm_s=0.0), asyncio.Event()
     task = asyncio.create_task(pool.run(stopping))
     try:
         (first,) = await until_ready(lab)
