@@ -21,6 +21,7 @@ from controlplane import embedded, wiring
 from controlplane.errors import ControlPlaneError
 from controlplane.settings import load
 from controlplane.store.logins import Logins
+from controlplane.tenancy import template
 from tests.database import Database, Server, fresh_database
 from tests.engine.lab import Lab, environment, open_lab
 
@@ -52,7 +53,12 @@ class Ground:
 
     @property
     def more(self) -> dict[str, str]:
-        return {**QUICK, "CONTROLPLANE_DNS_ZONE_FILE": str(self.folder / "zone" / "apps.test")}
+        return {
+            **QUICK,
+            "CONTROLPLANE_DNS_ZONE_FILE": str(self.folder / "zone" / "apps.test"),
+            # What customers have, not the tests' small one.
+            "CONTROLPLANE_TENANT_TEMPLATE": str(template.load().application),
+        }
 
     def lab(self) -> AbstractAsyncContextManager[Lab]:
         return open_lab(self.database, self.folder, real_files=True, more=self.more)

@@ -27,6 +27,7 @@ from tests.database import Database
 from tests.engine import witness
 
 ACTOR = Actor(None, "cli")
+_TEMPLATE = Path(__file__).with_name("template")
 RESTING = FINISHED | {OperationState.PARKED}
 
 
@@ -43,6 +44,7 @@ def environment(database: Database, folder: Path, **more: str) -> dict[str, str]
         "CONTROLPLANE_MAIL": "file",
         "CONTROLPLANE_MAIL_FOLDER": str(folder / "outbox"),
         "CONTROLPLANE_MAIL_FROM": "hello@apps.test",
+        "CONTROLPLANE_TENANT_TEMPLATE": str(_TEMPLATE),
         **more,
     }
 

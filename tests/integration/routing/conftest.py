@@ -49,6 +49,8 @@ _TENANT = """
     INSERT INTO {tenant}.notes VALUES (1, {body});
 """
 
+Superuser = psycopg.Connection[tuple[object, ...]]
+
 
 @dataclass(frozen=True)
 class World:
@@ -59,21 +61,20 @@ class World:
     login: str
     acme: RoutedTenant
     globex: RoutedTenant
+    superuser: Superuser = field(repr=False)
 
     def do(self, query: str, **names: str) -> list[tuple[object, ...]]:
         """Run as the superuser; names become identifiers. Returns the rows, if there are any."""
-        with psycopg.connect(self.admin, autocommit=True) as conn:
-            cursor = conn.execute(
-                sql.SQL(query).format(**{key: sql.Identifier(name) for key, name in names.items()})
-            )
-            return cursor.fetchall() if cursor.description else []
+        named = {key: sql.Identifier(name) for key, name in names.items()}
+        cursor = self.superuser.execute(sql.SQL(query).format(**named))
+        return cursor.fetchall() if cursor.description else []
 
     def add(self, subdomain: str, state: str) -> RoutedTenant:
         """A registered tenant without a schema."""
         tenant = RoutedTenant(
             uuid4(), subdomain, subdomain.title(), TenantState(state), "starter", "abc"
         )
-        _register(self.admin, tenant)
+        _register(self.superuser, tenant)
         return tenant
 
     @property
@@ -93,29 +94,27 @@ class World:
         return [str(body) for (body,) in rows]
 
 
-def _register(admin: str, tenant: RoutedTenant) -> None:
-    with psycopg.connect(admin) as conn:
-        conn.execute(
-            "INSERT INTO public.tenants VALUES (%s, %s, %s, %s, %s, %s)",
-            [tenant.id, tenant.subdomain, tenant.name, tenant.state, tenant.tier, tenant.revision],
-        )
+def _register(superuser: Superuser, tenant: RoutedTenant) -> None:
+    superuser.execute(
+        "INSERT INTO public.tenants VALUES (%s, %s, %s, %s, %s, %s)",
+        [tenant.id, tenant.subdomain, tenant.name, tenant.state, tenant.tier, tenant.revision],
+    )
 
 
-def _create_tenant(admin: str, app: str, tenant: RoutedTenant) -> None:
-    _register(admin, tenant)
-    with psycopg.connect(admin) as conn:
-        conn.execute(
-            sql.SQL(_TENANT).format(
-                tenant=sql.Identifier(tenant.schema),
-                app=sql.Identifier(app),
-                body=sql.Literal(tenant.subdomain),
-            )
+def _create_tenant(superuser: Superuser, app: str, tenant: RoutedTenant) -> None:
+    _register(superuser, tenant)
+    superuser.execute(
+        sql.SQL(_TENANT).format(
+            tenant=sql.Identifier(tenant.schema),
+            app=sql.Identifier(app),
+            body=sql.Literal(tenant.subdomain),
         )
+    )
 
 
 @pytest.fixture(scope="session")
-def superuser(server: Server) -> Iterator[str]:
-    """Of a database without migrations, for the tests of this folder and this worker alone."""
+def superuser(server: Server) -> Iterator[Superuser]:
+    """A connection to a database without migrations, for the tests of this folder and this worker alone."""
     name = f"routing_{uuid4().hex}"
     create, drop = (
         sql.SQL(text).format(sql.Identifier(name))
@@ -123,20 +122,23 @@ def superuser(server: Server) -> Iterator[str]:
     )
     with psycopg.connect(server.superuser_url, autocommit=True) as conn:
         conn.execute(create)
-        yield make_conninfo(server.superuser_url, dbname=name)
+        url = make_conninfo(server.superuser_url, dbname=name)
+        with psycopg.connect(url, autocommit=True) as opened:
+            yield opened
         conn.execute(drop)
 
 
 @pytest.fixture
-def world(superuser: str) -> Iterator[World]:
+def world(server: Server, superuser: Superuser) -> Iterator[World]:
     # Roles outlive databases and are seen in all of them: their names are never used again.
     login = f"app_{uuid4().hex}"
-    app = make_conninfo(superuser, user=login, password="secret")  # noqa: S106  a throw-away login
+    admin = make_conninfo(server.superuser_url, dbname=superuser.info.dbname)
+    app = make_conninfo(admin, user=login, password="secret")  # noqa: S106  a throw-away login
     acme, globex = (
         RoutedTenant(uuid4(), name, name.title(), TenantState.ACTIVE, "starter", "abc")
         for name in ("acme", "globex")
     )
-    world = World(superuser, app, login, acme, globex)
+    world = World(admin, app, login, acme, globex, superuser)
     world.do("CREATE ROLE {app} LOGIN NOINHERIT PASSWORD 'secret'", app=login)
     world.do("DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public;" + _REGISTRY, app=login)
     world.do("GRANT TEMPORARY ON DATABASE {name} TO PUBLIC", name=world.database)

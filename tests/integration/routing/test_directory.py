@@ -11,7 +11,7 @@ from controlplane.routing import TenantDirectory
 from controlplane.routing.known import Ages
 from tests.integration.routing.lent import CountedPool
 
-pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
+pytestmark = pytest.mark.anyio
 
 # One that asks for changes before each answer, and one that does not within a test.
 EAGER = Ages(fresh_s=0)

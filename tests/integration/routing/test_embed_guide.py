@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from controlplane.errors import MissingTenantContext
 from controlplane.routing import Tenancy, TenantDirectory, current_tenant, tenant_scope
 
-pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
+pytestmark = pytest.mark.anyio
 
 GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "embed.md"
 BASE = "example.com"

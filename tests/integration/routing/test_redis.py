@@ -274,7 +274,7 @@ async def test_who_listens_stops_when_he_is_told_however_far_he_has_come(pool, s
 @asynccontextmanager
 async def _hangs_up():
     """The URL of a server that answers nothing, and what ends the last connection to it."""
-    heard = asyncio.Queue()
+    heard: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
 
     async def hear(reader, writer):
         with suppress(OSError):

@@ -93,11 +93,11 @@ async def test_a_database_that_cannot_be_reached_makes_tenants_unavailable(world
             await Registry(pool).lookup("acme")
 
 
-async def test_whose_numbers_they_are_and_when_is_told_with_the_changes(pool, superuser):
+async def test_whose_numbers_they_are_and_when_is_told_with_the_changes(pool, world):
     first, second = [await Registry(pool).changes(None) for _ in range(2)]
     assert first.server == second.server
     assert first.at < second.at
-    elsewhere = make_conninfo(superuser, dbname="postgres")
+    elsewhere = make_conninfo(world.admin, dbname="postgres")
     with psycopg.connect(elsewhere) as conn:
         row = conn.execute("SELECT extract(epoch FROM pg_postmaster_start_time())::text").fetchone()
     assert row is not None

@@ -15,7 +15,7 @@ from controlplane.routing.second_level import SharedAges
 from controlplane.routing.shared import SharedAnswer, packed, unpacked
 from tests.integration.routing.lent import CountedPool
 
-pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
+pytestmark = pytest.mark.anyio
 
 # One that asks for changes before each answer, and one that does not within a test.
 EAGER = Ages(fresh_s=0)

@@ -1,7 +1,9 @@
+from collections.abc import Iterator
+
 import pytest
 
 from controlplane.tenancy.template import Template, load
-from tests.database import Database
+from tests.database import Server, fresh_database
 from tests.integration.tenancy.places import Place
 
 
@@ -10,11 +12,13 @@ def template() -> Template:
     return load()
 
 
-@pytest.fixture
-def place(database: Database) -> Place:
-    return Place(
-        owner_url=database.owner_url,
-        app_url=database.app_url,
-        superuser_url=database.superuser_url,
-        installation=database.installation,
-    )
+@pytest.fixture(scope="module")
+def place(server: Server) -> Iterator[Place]:
+    """One for all tests of a module: each makes tenants of its own."""
+    with fresh_database(server) as database:
+        yield Place(
+            owner_url=database.owner_url,
+            app_url=database.app_url,
+            superuser_url=database.superuser_url,
+            installation=database.installation,
+        )

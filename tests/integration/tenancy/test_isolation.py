@@ -18,7 +18,7 @@ TABLES = sorted([*core.tables, *sample.tables])
 APPEND_ONLY = {"audit_events"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def pair(place, template):
     """Two tenants with the same rows under the same keys."""
     return await place.tenant(template), await place.tenant(template)
