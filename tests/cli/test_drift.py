@@ -38,12 +38,12 @@ async def test_a_tenant_that_somebody_changed_is_told_and_its_plan_mends_it(
 
     with psycopg.connect(database.owner_url) as conn:
         conn.execute(f"ALTER TABLE {schema_name(acme)}.users ALTER state SET DEFAULT 'gone'")
-        conn.execute(f"CREATE TABLE {schema_name(acme)}.notes (id int)")
+        conn.execute(f"CREATE TABLE {schema_name(acme)}.scratch (id int)")
     code, told = await call()
     assert code == 1
     assert told.out.splitlines() == [
         f"acme (active, {acme})",
-        "  + table notes: plain",
+        "  + table scratch: plain",
         "  ~ default state of users: is 'gone'::text; should be 'active'::text",
     ]
     assert (await call("globex"))[0] == 0
@@ -54,7 +54,7 @@ async def test_a_tenant_that_somebody_changed_is_told_and_its_plan_mends_it(
     assert (one["tenant_id"], len(one["differences"])) == (str(acme), 2)
 
     kept = (await call("--repair-plan"))[1].out
-    assert f"-- not done: DROP TABLE {schema_name(acme)}.notes\n" in kept
+    assert f"-- not done: DROP TABLE {schema_name(acme)}.scratch\n" in kept
     plan = (await call("--repair-plan", "--removals"))[1].out
     with psycopg.connect(database.owner_url, autocommit=True) as conn:
         conn.execute(plan)

@@ -115,7 +115,7 @@ TAMPERED = {
     ),
     "a schema that lacks a table": (
         """
-        DO $$ BEGIN EXECUTE (SELECT format('DROP TABLE %I.clients CASCADE', schema_name) FROM
+        DO $$ BEGIN EXECUTE (SELECT format('DROP TABLE %I.notes CASCADE', schema_name) FROM
         public.tenants WHERE subdomain = 'acme'); END $$
         """,
         "I9",
