@@ -11,7 +11,6 @@ from controlplane.domain.rollouts import RolloutState
 from controlplane.domain.tenants import frozen
 from controlplane.errors import InvalidState, RolloutRefused
 from controlplane.fleet import freezing, planning, requests
-from controlplane.fleet.planning import RolloutPlan
 from controlplane.store import tenants
 from controlplane.tenancy import template
 from tests.integration.fleet.ground import ACTOR, ADDS, AFTER, BEFORE, NAMES, POLICY
@@ -34,7 +33,7 @@ def two_ways(fleet, name, downgrade, more=""):
     return template.load(folder)
 
 
-async def planned(fleet, of, to="own_0001", policy=POLICY, served=()) -> RolloutPlan:
+async def planned(fleet, of, to="own_0001", policy=POLICY, served=()):
     async with fleet.engine.connect() as conn:
         return await planning.plan(
             conn,

@@ -1,6 +1,7 @@
 """What a repair leaves alone."""
 
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -31,4 +32,5 @@ async def test_a_repair_leaves_a_frozen_tenant_at_its_revision():
     )
     target = Target(tenant, Mark(uuid4(), tenant.id, uuid4()), {}, None)
     # Nothing is asked of the transaction, so there need be none.
-    assert await Upgrade(load()).ensure(None, target) == {"revision": tenant.revision}
+    nothing: Any = None
+    assert await Upgrade(load()).ensure(nothing, target) == {"revision": tenant.revision}
