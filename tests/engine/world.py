@@ -33,13 +33,13 @@ from tests.engine.names import assert_names
 
 HAPPENED = {"started", "done", "undo_started"}
 _RELEASED = {"failed", "purged"}
-_SCHEMAS = """
-SELECT nspname FROM pg_namespace WHERE starts_with(obj_description(oid, 'pg_namespace'), :mark)
+_MARKED = """
+SELECT 'schema' AS kind, nspname AS name FROM pg_namespace
+WHERE starts_with(obj_description(oid, 'pg_namespace'), :mark)
+UNION ALL SELECT 'role', rolname FROM pg_roles
+WHERE starts_with(shobj_description(oid, 'pg_authid'), :mark)
+UNION ALL SELECT 'warm', 'tenant_' || replace(tenant_id::text, '-', '') FROM public.warm_schemas
 """
-_ROLES = """
-SELECT rolname FROM pg_roles WHERE starts_with(shobj_description(oid, 'pg_authid'), :mark)
-"""
-_WARM = "SELECT 'tenant_' || replace(tenant_id::text, '-', '') FROM public.warm_schemas"
 
 
 @dataclass
@@ -69,7 +69,9 @@ async def read_world(lab: Lab) -> World:
     events: dict[UUID, list[Any]] = {op.id: [] for op in operations}
     for event in await lab.sql("SELECT * FROM public.operation_events ORDER BY seq"):
         events[event.operation_id].append(event)
-    mark = f"controlplane/{lab.parts.installation}/"
+    marked: dict[str, set[str]] = {"schema": set(), "role": set(), "warm": set()}
+    for row in await lab.sql(_MARKED, mark=f"controlplane/{lab.parts.installation}/"):
+        marked[row.kind].add(row.name)
     return World(
         tenants={t.id: t for t in await lab.sql("SELECT * FROM public.tenants")},
         operations=operations,
@@ -82,18 +84,14 @@ async def read_world(lab: Lab) -> World:
         mails=await lab.sql("SELECT * FROM public.email_deliveries"),
         sent=Counter(message.message_id for message in getattr(lab.sender, "sent", ())),
         unfenced=await lab.sql("SELECT * FROM public.witness"),
-        schemas=await _names(lab, _SCHEMAS, mark=mark),
-        roles=await _names(lab, _ROLES, mark=mark),
+        schemas=marked["schema"],
+        roles=marked["role"],
         records={
             owned.record.name: owned.mark.tenant
             async for owned in lab.dns.owned(lab.parts.installation)
         },
-        warm=await _names(lab, _WARM),
+        warm=marked["warm"],
     )
-
-
-async def _names(lab: Lab, query: str, **values: Any) -> set[str]:
-    return {row[0] for row in await lab.sql(query, **values)}
 
 
 async def assert_world(lab: Lab) -> World:
