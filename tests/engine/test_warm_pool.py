@@ -19,7 +19,7 @@ from controlplane.errors import SubdomainTaken
 from controlplane.fleet.warm_pool import WarmPool
 from controlplane.provisioning import requests
 from controlplane.provisioning.plans import PROVISION
-from controlplane.store import rollouts
+from controlplane.store import rollouts, warm_schemas
 from controlplane.store.operations import OperationView
 from tests.engine.ground import Ground
 from tests.engine.lab import ACTOR, Lab, environment
@@ -99,6 +99,18 @@ async def test_many_at_once_get_a_schema_each(lab):
     assert len(ids) == 4
     assert made < ids
     assert await ready(lab) == set()
+
+
+async def test_nobody_waits_for_one_that_another_is_taking_and_who_dies_takes_none(lab):
+    made = await filled(lab, 2)
+    control = lab.parts.control
+    async with control.connect() as one, control.connect() as two, control.connect() as three:
+        for conn in (two, three):
+            await conn.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
+        taken = [await warm_schemas.claim(conn, lab.recipe) for conn in (one, two, three)]
+    assert taken[2] is None
+    assert {claimed.tenant_id for claimed in taken if claimed} == made
+    assert await ready(lab) == made
 
 
 async def test_a_request_that_is_refused_takes_nothing(lab):
