@@ -146,6 +146,15 @@ async def test_a_purge_that_is_not_confirmed_destroys_nothing(site: Site) -> Non
         assert (await tenant.shown())["state"] == "deleted"
 
 
+async def test_a_number_is_no_leave_to_skip_the_grace_period(site: Site) -> None:
+    async with in_state(site, "deleted") as tenant:
+        for flag in (1, "true", "yes"):
+            answer = await tenant.ask("purge", confirm=tenant.subdomain, skip_grace=flag)
+            assert answer.status_code == 422, flag
+            assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/skip_grace"]
+        assert (await tenant.shown())["state"] == "deleted"
+
+
 @pytest.mark.parametrize(
     ("days", "verb", "status"),
     [(29, "purge", 409), (29, "restore", 202), (31, "purge", 202), (31, "restore", 409)],

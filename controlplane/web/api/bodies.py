@@ -1,7 +1,7 @@
 """What the API is sent. The shape is checked by msgspec, the meaning here, every fault at once."""
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -147,6 +147,14 @@ class AbandonBody(Struct, forbid_unknown_fields=True):
 def failed(faults: list[FieldFault]) -> ValidationFailed:
     """One error for all faults."""
     return ValidationFailed(" ".join(f"{f.pointer}: {f.detail}" for f in faults), faults)
+
+
+def require_flags(given: Mapping[str, Any], *names: str) -> None:
+    """The framework takes 0, 1 and words for a flag. Raises ValidationFailed for what is none."""
+    detail = "This must be true or false."
+    wrong = [name for name in names if not isinstance(given.get(name), bool | None)]
+    if wrong:
+        raise failed([FieldFault(f"/{name}", "invalid", detail) for name in wrong])
 
 
 def _subdomain(text: str, others: list[FieldFault]) -> Subdomain:

@@ -1,6 +1,5 @@
 """What the API is sent and answers of tenants' own domains."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Annotated, Any
@@ -12,10 +11,8 @@ from controlplane.domain.own_domains import DomainState
 from controlplane.domain.own_hosts import MAX_CHARACTERS, Host, Ours, parse_host
 from controlplane.domain.own_records import Purpose, wanted_records
 from controlplane.domain.tenants import Tenant
-from controlplane.errors import FieldFault
 from controlplane.settings import Settings
 from controlplane.store.domains import Domain
-from controlplane.web.api.bodies import failed
 
 _TENANTS = "/api/admin/tenants"
 
@@ -53,14 +50,6 @@ class DomainChangesBody(Struct, forbid_unknown_fields=True):
 
     is_primary: bool | None = None
     redirects: bool | None = None
-
-
-def require_flags(given: Mapping[str, Any], *names: str) -> None:
-    """The framework takes 0, 1 and words for a flag. Raises ValidationFailed for what is none."""
-    detail = "This must be true or false."
-    wrong = [name for name in names if not isinstance(given.get(name), bool | None)]
-    if wrong:
-        raise failed([FieldFault(f"/{name}", "invalid", detail) for name in wrong])
 
 
 class DomainRecordBody(Struct):

@@ -11,6 +11,7 @@ from litestar.params import FromPath, JSONBody, PathParameter
 from controlplane.domain.own_hosts import MAX_CHARACTERS
 from controlplane.provisioning import own_domains
 from controlplane.store import domains, tenants
+from controlplane.web.api.bodies import require_flags
 from controlplane.web.api.domain_bodies import (
     DomainBody,
     DomainChangesBody,
@@ -18,7 +19,6 @@ from controlplane.web.api.domain_bodies import (
     NewDomainBody,
     address_of,
     domain_body,
-    require_flags,
 )
 from controlplane.web.openapi import problems
 from controlplane.web.request import ApiRequest, reading

@@ -15,7 +15,7 @@ from controlplane.store import tenants
 from controlplane.store.audit import Actor
 from controlplane.store.operations import OperationView
 from controlplane.web.accept import accepted, once
-from controlplane.web.api.bodies import PurgeBody, RenameBody
+from controlplane.web.api.bodies import PurgeBody, RenameBody, require_flags
 from controlplane.web.api.headers import idempotency_key as parsed_key
 from controlplane.web.api.parameters import IdempotencyKey
 from controlplane.web.api.views import OperationBody
@@ -122,6 +122,7 @@ async def purge_tenant(
 ) -> Response[OperationBody]:
     """Destroy a deleted tenant's data for good, after its grace period unless that is skipped.
     Needs the role `super_admin`. There is no way back."""
+    require_flags(await request.json(), "skip_grace")
     change = partial(
         lifecycle.purge,
         confirm=data.confirm,

@@ -16,6 +16,7 @@ from controlplane.store import idempotency, rollouts
 from controlplane.store.rollouts import Request
 from controlplane.store.urls import sqlalchemy_url
 from controlplane.web import paging
+from controlplane.web.api.bodies import require_flags
 from controlplane.web.api.headers import idempotency_key as parsed_key
 from controlplane.web.api.parameters import Cursor, IdempotencyKey, Limit
 from controlplane.web.api.rollout_bodies import (
@@ -50,6 +51,7 @@ async def plan_rollout(request: ApiRequest, data: JSONBody[PolicyBody]) -> PlanB
     """Who would be upgraded in which ring, by which SQL, at what price. A schema is made from the
     template and undone; nothing else is touched. A template that cannot be rolled out is 409
     `rollout_refused`."""
+    require_flags(await request.json(), "rest")
     async with reading(request.parts) as conn:
         return plan_body(await _plan(request, conn, data))
 
@@ -84,6 +86,7 @@ async def start_rollout(
     """Begin to upgrade, ring by ring, every tenant's schema that is behind this release's template, or
     with `to` to bring those past an older revision back to it. What a plan refuses is refused here as
     well. One rollout runs at a time."""
+    require_flags(await request.json(), "rest")
     key = parsed_key(idempotency_key)
     mark = idempotency.fingerprint(request.method, request.scope["path"], await request.body())
     begun = await _earlier(request, key, mark)
