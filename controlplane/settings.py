@@ -92,6 +92,8 @@ class Settings(DnsSettings, DomainSettings, MailSettings):
     worker_call_s: Positive = 8
     worker_poll_s: Positive = 1
     reaper_every_s: Positive = 60
+    # How often a worker compares tenants' schemas with the template; 0 for never.
+    drift_every_s: float = Field(default=3600, ge=0)
     # Schemas that workers keep ready for tenants to come; 0 for none.
     warm_pool_size: int = Field(default=0, ge=0, le=1000)
     pool_size: int = Field(default=10, ge=1, le=500)

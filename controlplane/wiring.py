@@ -26,6 +26,7 @@ from controlplane.domain import letters, warm_pool
 from controlplane.domain.mail import Message
 from controlplane.domain.tenants import Tenant, TenantState
 from controlplane.domain_settings import parse_nameserver
+from controlplane.fleet.drift_watch import DriftWatch
 from controlplane.fleet.online import OnlineUpgrades
 from controlplane.fleet.roller import Roller
 from controlplane.fleet.upgrading import Compiled, Upgrader
@@ -65,6 +66,7 @@ from controlplane.store.operations import OPERATIONS_CHANNEL
 from controlplane.store.urls import sqlalchemy_url
 from controlplane.tenancy import lint, template
 from controlplane.tenancy.compile import compiled
+from controlplane.tenancy.newest import newest
 from controlplane.tenancy.template import Template
 from controlplane_emails.sns_topic import SnsTopic
 
@@ -228,6 +230,7 @@ def open_reaper(parts: Parts) -> Reaper:
         dns=parts.dns,
         dns_target=parts.settings.dns_target,
         deadline_s=parts.settings.operation_deadline_s,
+        newest=newest(parts.template),
         every_s=parts.settings.reaper_every_s,
     )
 
@@ -246,6 +249,17 @@ def open_roller(parts: Parts) -> Roller:
         ),
         lanes=parts.settings.worker_slots,
         poll_s=parts.settings.worker_poll_s,
+    )
+
+
+def open_drift_watch(parts: Parts) -> DriftWatch:
+    """The loop that compares schemas with the template; `run` it."""
+    return DriftWatch(
+        database=parts.owner,
+        installation=parts.installation,
+        app_login=_app_login(parts.settings),
+        template=parts.template,
+        every_s=parts.settings.drift_every_s,
     )
 
 
@@ -297,4 +311,5 @@ async def run_worker(parts: Parts, stopping: asyncio.Event) -> None:
         group.create_task(watch.run(stopping))
         group.create_task(roller.run(stopping))
         group.create_task(pool.run(stopping))
+        group.create_task(open_drift_watch(parts).run(stopping))
         group.create_task(listen(direct, wake, stopping))

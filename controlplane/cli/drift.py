@@ -51,16 +51,7 @@ def _shown(report: "Report") -> dict[str, Any]:
                 "tenant_id": str(one.id),
                 "subdomain": one.subdomain,
                 "state": one.state,
-                "differences": [
-                    {
-                        "kind": d.kind.value,
-                        "on": d.on,
-                        "name": d.name,
-                        "expected": d.expected,
-                        "found": d.found,
-                    }
-                    for d in one.differences
-                ],
+                "differences": [difference.to_json() for difference in one.differences],
             }
             for one in report.drifted
         ],

@@ -87,6 +87,8 @@ async def _reconcile(*, dry_run: bool) -> Reconciled:
     from controlplane.provisioning import reconcile  # noqa: PLC0415
     from controlplane.store import findings, tenants  # noqa: PLC0415
     from controlplane.store.audit import Actor  # noqa: PLC0415
+    from controlplane.tenancy.newest import newest  # noqa: PLC0415
+    from controlplane.tenancy.template import load  # noqa: PLC0415
 
     told = settings.load()
     async with owner.database() as database, replicas.open_zone(told) as dns:
@@ -98,6 +100,7 @@ async def _reconcile(*, dry_run: bool) -> Reconciled:
             installation=installation,
             dns=dns,
             dns_target=told.dns_target,
+            newest=newest(load(told.tenant_template)),
         )
         if dry_run:
             return Reconciled(found, since, [])

@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from uuid import UUID
 
 from controlplane.domain.dns import OwnedRecord, record_for
@@ -23,6 +24,8 @@ class Kind(StrEnum):
     RECORD_MISSING = "record_missing"
     OPERATION_STUCK = "operation_stuck"
     TENANT_WITHOUT_OPERATION = "tenant_without_operation"
+    TENANT_WITHOUT_ADMIN = "tenant_without_admin"
+    TENANT_BEHIND = "tenant_behind"
 
 
 # What sets it right.
@@ -36,6 +39,8 @@ REMEDIES = {
     Kind.OPERATION_STUCK: "See why by its id, then mend that; resume or abandon it if it is parked,"
     " start a worker if none takes it.",
     Kind.TENANT_WITHOUT_OPERATION: "No request leads to this: look who else writes to the database.",
+    Kind.TENANT_WITHOUT_ADMIN: "'controlplane tenant repair' makes the first one again.",
+    Kind.TENANT_BEHIND: "Begin a rollout; or freeze it, if it is to stay.",
 }
 
 # What a `clean` operation takes away.
@@ -43,6 +48,7 @@ ORPHANS = frozenset(
     {Kind.SCHEMA_WITHOUT_TENANT, Kind.ROLE_WITHOUT_TENANT, Kind.RECORD_WITHOUT_TENANT}
 )
 
+_BEHIND_AT_MOST = 100
 _SERVED = frozenset({TenantState.ACTIVE, TenantState.SUSPENDED})
 _HAS_SCHEMA = _SERVED | {TenantState.DELETED}
 _HAS_NO_RECORD = RELEASED | {TenantState.DELETED}
@@ -78,16 +84,22 @@ class SeenTenant:
     subdomain: Subdomain
     state: TenantState
     operation: SeenOperation | None
+    revision: str | None = None
+    frozen: bool = False
 
 
 @dataclass(frozen=True)
 class Seen:
-    """All that was read. `schemas` and `roles` are those that carry our mark, by their tenant."""
+    """All that was read. `schemas` and `roles` are those that carry our mark, by their tenant.
+    `without_admin` is of the last comparison of schemas. `newest` is the template's revision, None
+    where nobody is to be there: while a rollout is under way, or it is unknown."""
 
     tenants: dict[UUID, SeenTenant]
     schemas: frozenset[UUID]
     roles: frozenset[UUID]
     records: tuple[OwnedRecord, ...]
+    without_admin: frozenset[UUID] = frozenset()
+    newest: str | None = None
 
 
 def tenant_marked(name: str, comment: str | None, installation: UUID) -> UUID | None:
@@ -100,7 +112,7 @@ def tenant_marked(name: str, comment: str | None, installation: UUID) -> UUID | 
 
 def findings(seen: Seen, *, dns_target: str | None) -> list[Finding]:
     """Everything that does not fit, in a fixed order. Without a target, tenants have no records."""
-    return sorted([*_orphans(seen), *_tenants(seen, dns_target)])
+    return sorted([*_orphans(seen), *_tenants(seen, dns_target), *_behind(seen), *_led(seen)])
 
 
 def repairable(found: Iterable[Finding]) -> dict[UUID, list[Finding]]:
@@ -182,6 +194,30 @@ def _tenants(seen: Seen, dns_target: str | None) -> Iterator[Finding]:
                 tenant.id,
                 f"it is {tenant.state}, and no record leads to {dns_target}",
             )
+
+
+def _behind(seen: Seen) -> Iterator[Finding]:
+    """So many at most: a metric counts them all, and a release without its rollout is one matter."""
+    behind = (
+        tenant
+        for _, tenant in sorted(seen.tenants.items())
+        if seen.newest is not None
+        and tenant.revision not in {None, seen.newest}
+        and tenant.state in _HAS_SCHEMA
+        and tenant.operation is None
+        and not tenant.frozen
+    )
+    for tenant in islice(behind, _BEHIND_AT_MOST):
+        detail = f"it is at {tenant.revision}, and the template at {seen.newest}"
+        yield Finding(Kind.TENANT_BEHIND, tenant.subdomain, tenant.id, detail)
+
+
+def _led(seen: Seen) -> Iterator[Finding]:
+    for tenant_id in seen.without_admin & seen.tenants.keys():
+        tenant = seen.tenants[tenant_id]
+        if tenant.state in _SERVED and tenant.operation is None:
+            detail = "nobody active in its schema holds the role tenant_admin"
+            yield Finding(Kind.TENANT_WITHOUT_ADMIN, tenant.subdomain, tenant_id, detail)
 
 
 def _lacks_record(

@@ -63,6 +63,16 @@ class Difference:
     expected: str | None
     found: str | None
 
+    def to_json(self) -> dict[str, str | None]:
+        """As it is kept and shown."""
+        return {
+            "kind": self.kind.value,
+            "on": self.on,
+            "name": self.name,
+            "expected": self.expected,
+            "found": self.found,
+        }
+
     def __str__(self) -> str:
         what = f"{self.kind} {self.name}"
         if self.on and self.on != self.name:

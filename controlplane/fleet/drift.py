@@ -9,12 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from controlplane.domain.naming import schema_name
 from controlplane.domain.structure import Difference, differences
+from controlplane.fleet.admins import without_admin
 from controlplane.tenancy import structure
 from controlplane.tenancy.structure import Reference
 from controlplane.tenancy.template import Template
 
 # As many as are asked about at once: bounds the server's memory and how long one question takes.
 _BATCH = 200
+_SERVED = ("active", "suspended")
 # Whoever is being made or purged has a schema that is on its way.
 _TENANTS = text("""
 SELECT id, subdomain, state, revision FROM public.tenants
@@ -36,12 +38,22 @@ class Drifted:
 
 @dataclass(frozen=True)
 class Report:
-    """`behind` counts the tenants at other revisions: those are a rollout's, and not compared."""
+    """`behind` counts the tenants at other revisions: those are a rollout's, and not compared.
+    `without_admin` are served, and nobody may sign in as their admin."""
 
     revision: str
     looked_at: int
     behind: int
     drifted: tuple[Drifted, ...]
+    without_admin: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Tenant:
+    id: UUID
+    subdomain: str
+    state: str
+    revision: str
 
 
 async def look(
@@ -51,31 +63,40 @@ async def look(
     app_login: str,
     template: Template,
     only: UUID | None = None,
+    admins: bool = False,
 ) -> Report:
     """Compare every tenant's schema, or one's, with what the template makes today. Changes nothing.
 
-    `database` is the owner's. Raises TemplateInvalid.
+    `database` is the owner's. With `admins` those are looked for, too, in schemas that do not
+    differ. Raises TemplateInvalid.
     """
     ours = await structure.reference(
         database, installation=installation, app_login=app_login, template=template
     )
     looked_at = behind = 0
     drifted: list[Drifted] = []
+    without: list[UUID] = []
     async with database.connect() as conn:
         async for batch in _batches(conn, only):
             current = [tenant for tenant in batch if tenant.revision == ours.revision]
             looked_at += len(current)
             behind += len(batch) - len(current)
-            drifted += await _drifted(conn, current, ours)
-    return Report(ours.revision, looked_at, behind, tuple(drifted))
+            apart, alike = await _compared(conn, current, ours)
+            drifted += apart
+            if admins and alike:
+                without += await _without_admin(database, alike)
+    return Report(ours.revision, looked_at, behind, tuple(drifted), tuple(without))
 
 
-@dataclass(frozen=True)
-class _Tenant:
-    id: UUID
-    subdomain: str
-    state: str
-    revision: str
+async def _without_admin(database: AsyncEngine, alike: list[_Tenant]) -> list[UUID]:
+    served = [each.id for each in alike if each.state in _SERVED]
+    async with database.connect() as conn:
+        await conn.begin()
+        try:
+            return await without_admin(conn, served)
+        finally:
+            # Its server process now remembers the tables of each of them.
+            await conn.invalidate()
 
 
 async def _batches(conn: AsyncConnection, only: UUID | None) -> AsyncIterator[list[_Tenant]]:
@@ -90,14 +111,17 @@ async def _batches(conn: AsyncConnection, only: UUID | None) -> AsyncIterator[li
         after = rows[-1].id
 
 
-async def _drifted(conn: AsyncConnection, tenants: list[_Tenant], ours: Reference) -> list[Drifted]:
-    """A schema that is missing altogether is for `reconcile` to tell."""
+async def _compared(
+    conn: AsyncConnection, tenants: list[_Tenant], ours: Reference
+) -> tuple[list[Drifted], list[_Tenant]]:
+    """Who differs, and who does not. A schema that is missing altogether is for `reconcile` to tell."""
     by_schema = {schema_name(tenant.id): tenant for tenant in tenants}
     printed = await structure.fingerprints(conn, by_schema)
     others = [schema for schema, print_ in printed.items() if print_ != ours.fingerprint]
     found = await structure.facts(conn, others) if others else {}
-    return [
+    drifted = [
         Drifted(tenant.id, tenant.subdomain, tenant.state, tuple(apart))
         for schema, tenant in by_schema.items()
         if schema in found and (apart := differences(ours.facts, found[schema]))
     ]
+    return drifted, [by_schema[schema] for schema in printed if schema not in others]

@@ -49,13 +49,14 @@ WHERE id = :id
 @dataclass
 class Reaper:
     """Sweeps every `every_s` seconds until told to stop. Any number of workers may do so at once;
-    what they write, they write one after the other."""
+    what they write, they write one after the other. `newest` is the template's revision."""
 
     database: AsyncEngine
     installation: UUID
     dns: DnsProvider
     dns_target: str
     deadline_s: float
+    newest: str | None = None
     every_s: float = 60.0
     _before: frozenset[Finding] = field(default=frozenset(), repr=False)
 
@@ -99,6 +100,7 @@ class Reaper:
             installation=self.installation,
             dns=self.dns,
             dns_target=self.dns_target,
+            newest=self.newest,
         )
         async with self.database.begin() as conn:
             await findings.keep(conn, found, looked_at=looked_at)

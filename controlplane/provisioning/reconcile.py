@@ -44,8 +44,17 @@ FROM pg_catalog.pg_shdescription d JOIN pg_catalog.pg_roles r ON r.oid = d.objoi
 WHERE d.classoid = 'pg_catalog.pg_authid'::regclass
   AND r.rolname ~ '^tenant_[0-9a-f]{32}$' AND starts_with(d.description, :mark)
 """)
-_TENANTS = text("""
-SELECT t.id, t.subdomain, t.state, o.id AS operation_id, o.kind, o.state AS operation_state,
+# An operation since the look may have given it one.
+_WITHOUT_ADMIN = text("""
+SELECT d.tenant_id FROM public.structure_drift d CROSS JOIN public.structure_look l
+WHERE d.lacks_admin AND NOT EXISTS (SELECT FROM public.operations o
+  WHERE o.tenant_id = d.tenant_id AND o.finished_at > l.looked_at)
+""")
+_ROLLING = text("SELECT EXISTS (SELECT FROM public.rollouts WHERE finished_at IS NULL)")
+_TENANTS = text(r"""
+SELECT t.id, t.subdomain, t.state, t.revision,
+  t.conditions @> '{"Frozen": {"holds": true}}' AS frozen,
+  o.id AS operation_id, o.kind, o.state AS operation_state,
   o.run_at < clock_timestamp() - interval '10 minutes'
     AND (o.lease_expires_at IS NULL OR o.lease_expires_at < clock_timestamp()) AS idle,
   -- Before its first claim the deadline does not run.
@@ -59,23 +68,31 @@ _ASKED_AT_MOST = 100
 
 
 async def look(
-    database: AsyncEngine, *, installation: UUID, dns: DnsProvider, dns_target: str
+    database: AsyncEngine,
+    *,
+    installation: UUID,
+    dns: DnsProvider,
+    dns_target: str,
+    newest: str | None = None,
 ) -> list[Finding]:
     """Everything that does not fit, in a fixed order. Changes nothing.
 
-    `database` is the owner's. Raises ProviderUnavailable and ProviderRefused.
+    `database` is the owner's, `newest` the template's revision, where it is to be compared. Raises ProviderUnavailable and ProviderRefused.
     """
     # The zone first: a record's tenant was committed before the record was made.
     records = tuple([owned async for owned in dns.owned(installation)])
     async with database.connect() as plain:
         conn = await plain.execution_options(isolation_level="REPEATABLE READ")
-        seen = await _read(conn, installation, records)
+        seen = await _read(conn, installation, records, newest)
     found = drift.findings(seen, dns_target=dns_target if dns.per_tenant else None)
     return await _confirmed(found, _questions(found, seen, installation, dns_target), dns)
 
 
 async def _read(
-    conn: AsyncConnection, installation: UUID, records: tuple[OwnedRecord, ...]
+    conn: AsyncConnection,
+    installation: UUID,
+    records: tuple[OwnedRecord, ...],
+    newest: str | None,
 ) -> Seen:
     marked = (await conn.execute(_MARKED, {"mark": f"controlplane/{installation}/"})).all()
     rows = (await conn.execute(_TENANTS)).all()
@@ -86,6 +103,8 @@ async def _read(
         schemas=_marked(marked, "schema", installation) - warm,
         roles=_marked(marked, "role", installation) - warm,
         records=records,
+        without_admin=frozenset((await conn.execute(_WITHOUT_ADMIN)).scalars()),
+        newest=None if (await conn.execute(_ROLLING)).scalar_one() else newest,
     )
 
 
@@ -103,7 +122,9 @@ def _tenant(row: Row[Any]) -> SeenTenant:
     if row.operation_id is not None:
         state = OperationState(row.operation_state)
         operation = SeenOperation(row.operation_id, row.kind, state, row.idle, row.late)
-    return SeenTenant(row.id, row.subdomain, TenantState(row.state), operation)
+    return SeenTenant(
+        row.id, row.subdomain, TenantState(row.state), operation, row.revision, row.frozen
+    )
 
 
 def _questions(

@@ -35,6 +35,8 @@ SELECT
    WHERE state IN ('pending', 'running', 'unwinding') AND run_at <= clock_timestamp()
      AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())) AS due_s,
   (SELECT extract(epoch FROM looked_at) FROM public.drift_look) AS looked,
+  (SELECT extract(epoch FROM looked_at) FROM public.structure_look) AS compared,
+  (SELECT drifted FROM public.structure_look) AS drifted,
   (SELECT extract(epoch FROM clock_timestamp() - min(check_at)) FROM public.tenant_domains
    WHERE check_at <= clock_timestamp()) AS domain_due_s,
   (SELECT count(*) FROM public.tenant_domains
@@ -54,6 +56,7 @@ class Census:
     was due first and that no worker holds, 0 for none. `looked` is when a sweep looked last, since
     1970, 0 for never. `looks` are tenants' own domains by what was seen last: `ok`, `none` or the
     problem's code; `failing` those that are served while their proof is missing.
+    `compared` is when a worker compared schemas with the template last, as `looked`, and found `drifted` tenants.
     """
 
     tenants: dict[str, int]
@@ -66,6 +69,8 @@ class Census:
     looked: float
     oldest_domain_due_s: float
     failing: int
+    compared: float
+    drifted: int
     behind: dict[str, int] | None = None
     warm: warm_schemas.Tally | None = None
 
@@ -92,6 +97,8 @@ async def take(
         looked=float(times.looked or 0),
         oldest_domain_due_s=float(times.domain_due_s or 0),
         failing=times.failing,
+        compared=float(times.compared or 0),
+        drifted=times.drifted or 0,
         behind=None if newest is None else await _behind(conn, newest),
         warm=None if recipe is None else await warm_schemas.tally(conn, recipe),
     )

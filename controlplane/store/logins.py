@@ -156,7 +156,8 @@ def grant_logins(owner_url: str, *, control: str, app: str) -> None:
                 " double precision) TO {control};"
                 "GRANT SELECT, INSERT ON public.audit_log TO {control};"
                 "GRANT SELECT ON public.installation, public.alembic_version_public,"
-                " public.tenant_registry, public.drift_findings, public.drift_look TO {control};"
+                " public.tenant_registry, public.drift_findings, public.drift_look,"
+                " public.structure_look, public.structure_drift TO {control};"
                 "GRANT SELECT, INSERT, UPDATE ON public.rollouts, public.rollout_targets"
                 " TO {control};"
                 # To take one, a row is locked and goes.

@@ -31,6 +31,7 @@ from controlplane.domain.tenants import RELEASED, HoldReason, TenantState, Tier
 from controlplane.store import (
     admin_tables,
     domain_tables,
+    drift_tables,
     ratelimit_tables,
     rollout_tables,
     warm_tables,
@@ -42,6 +43,7 @@ metadata = admin_tables.global_users.metadata
 rate_counts = ratelimit_tables.rate_counts
 tenant_domains = domain_tables.tenant_domains
 rollouts = rollout_tables.rollouts
+structure_look = drift_tables.structure_look
 warm_schemas = warm_tables.warm_schemas
 
 

@@ -30,6 +30,8 @@ PUBLIC_TABLES = frozenset(
         "rollout_positions",
         "rollout_targets",
         "rollouts",
+        "structure_drift",
+        "structure_look",
         "subdomain_holds",
         "system_config",
         "tenant_changes",

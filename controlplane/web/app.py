@@ -16,6 +16,7 @@ from controlplane.routing import listening, pool_figures
 from controlplane.tenancy.newest import newest
 from controlplane.web.api import (
     domains,
+    drift,
     edge,
     findings,
     freezing,
@@ -62,6 +63,7 @@ admin_router = Router(
         holds.router,
         operations.router,
         findings.router,
+        drift.router,
         rollouts.router,
     ],
 )

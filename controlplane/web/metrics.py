@@ -193,6 +193,16 @@ def _families(counted: Census) -> Iterator[Metric]:
         "When a worker looked last for what does not fit together, since 1970; 0 for never.",
         counted.looked,
     )
+    yield _gauge(
+        "controlplane_tenants_drifted",
+        "Tenants whose schema was not what the template makes when a worker compared last.",
+        counted.drifted,
+    )
+    yield _gauge(
+        "controlplane_drift_look_timestamp_seconds",
+        "When a worker compared schemas with the template last, since 1970; 0 for never.",
+        counted.compared,
+    )
     yield from _domain_families(counted)
     if counted.warm is not None:
         yield from _warm_families(counted.warm)

@@ -131,6 +131,16 @@ async def test_an_operation_that_goes_on_long_after_its_deadline_is_told(lab):
     await lab.settle(waiting)
 
 
+async def lacks_admin(lab, tenant_id):
+    """As a worker saw it when it compared schemas."""
+    await lab.sql("INSERT INTO public.structure_look (begun_at, looked_at) VALUES (now(), now())")
+    await lab.sql(
+        "INSERT INTO public.structure_drift (tenant_id, differences, lacks_admin, first_seen_at)"
+        " VALUES (:id, '[]', true, now())",
+        id=tenant_id,
+    )
+
+
 async def overdue(lab, operation, by):
     await lab.sql(
         "UPDATE public.operations SET deadline_at = clock_timestamp() - CAST(:by AS interval)"
@@ -155,6 +165,8 @@ async def test_every_kind_is_found_beside_the_others_and_counted(lab):
     await lab.sql("UPDATE public.tenants SET state = 'deleting' WHERE id = :id", id=nowhere)
     waiting = await lab.create("umbrella")
     await age(lab, waiting, "11 minutes")
+    await lab.sql("UPDATE public.tenants SET revision = 'core_0001' WHERE id = :id", id=hooli)
+    await lacks_admin(lab, hooli)
 
     await wiring.open_reaper(lab.parts).sweep()
     async with lab.parts.control.connect() as conn:
@@ -171,6 +183,8 @@ async def test_every_kind_is_found_beside_the_others_and_counted(lab):
         ("operation_stuck", str(parked.id)),
         ("operation_stuck", str(waiting.id)),
         ("tenant_without_operation", "vandelay"),
+        ("tenant_without_admin", "hooli"),
+        ("tenant_behind", "hooli"),
     }
     assert (counted.operations["parked"], counted.operations["pending"]) == (1, 1)
     assert counted.tenants == {

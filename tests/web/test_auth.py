@@ -76,6 +76,7 @@ CASES = {
     "resumeRollout": Case("POST", f"{ROLLOUTS}/{_ID}/resume", supers=True),
     "retryRollout": Case("POST", f"{ROLLOUTS}/{_ID}/retry", supers=True),
     "cancelRollout": Case("POST", f"{ROLLOUTS}/{_ID}/cancel", supers=True),
+    "listDrift": Case("GET", "/api/admin/drift", supers=True),
     "listFindings": Case("GET", "/api/admin/findings", supers=True),
     "repairFindings": Case("POST", "/api/admin/findings/repair", {}, supers=True),
     "resolveHost": Case("GET", f"/api/edge/resolve?host=nobody.{BASE}"),

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from controlplane import wiring
 from controlplane.domain.dns import record_for
 from controlplane.domain.naming import Mark, Subdomain
+from controlplane.store import structure_looks
 from tests.database import Database
 from tests.web.calls import OPERATIONS, TENANTS, Site, new_tenant, open_site
 
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.anyio
 
 FINDINGS = "/api/admin/findings"
 REPAIR = f"{FINDINGS}/repair"
+DRIFT = "/api/admin/drift"
 
 
 async def orphan(site: Site, name: str) -> UUID:
@@ -143,3 +145,28 @@ async def test_only_a_super_admin_sees_findings_and_repairs(
         assert (await client.get(FINDINGS)).status_code == listed
         assert (await client.post(REPAIR)).status_code == repaired
     assert await site.counts() == before
+
+
+async def test_schemas_that_differ_are_shown_as_a_worker_saw_them_page_by_page(
+    database: Database,
+) -> None:
+    difference = {"kind": "table", "on": "", "name": "x", "expected": None, "found": "plain"}
+    async with opened(database) as (site, client):
+        nothing = (await client.get(DRIFT)).json()
+        made = [(await client.post(TENANTS, json=new_tenant())).json() for _ in range(3)]
+        differ = sorted(one["tenant_id"] for one in made[:2])
+        found = {UUID(one["tenant_id"]): ([difference], False) for one in made[:2]}
+        lacking = {UUID(made[2]["tenant_id"]): ([], True)}
+        async with site.parts.owner.begin() as conn:
+            claimed = await structure_looks.claim(conn, every_s=60)
+            assert claimed is not None
+            counts = {"revision": "app_0001", "compared": 2, "behind": 1, "drifted": 2}
+            await structure_looks.keep(conn, claimed, **counts, found=found | lacking)
+        first = (await client.get(DRIFT, params={"limit": 1})).json()
+        rest = (await client.get(DRIFT, params={"after": first["next_after"]})).json()
+    assert (nothing["looked_at"], nothing["compared"], nothing["items"]) == (None, 0, [])
+    assert {name: first[name] for name in counts} == counts
+    assert first["age_seconds"] >= 0
+    assert [one["tenant_id"] for one in first["items"] + rest["items"]] == differ
+    assert rest["items"][0]["differences"] == [difference]
+    assert rest["next_after"] is None

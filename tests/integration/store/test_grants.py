@@ -29,6 +29,8 @@ CONTROL = {
     "rate_counts": ALL,
     "rollout_targets": "INSERT SELECT UPDATE",
     "rollouts": "INSERT SELECT UPDATE",
+    "structure_drift": "SELECT",
+    "structure_look": "SELECT",
     "subdomain_holds": ALL,
     "system_config": ALL,
     "tenant_changes": "INSERT SELECT",

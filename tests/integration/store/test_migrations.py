@@ -50,6 +50,11 @@ WITH tenant AS (
   SELECT id, 'shop.acme.test', 'x' FROM tenant
 ), look AS (
   INSERT INTO public.drift_look (looked_at) VALUES (now())
+), compared AS (
+  INSERT INTO public.structure_look (begun_at) VALUES (now())
+), drifted AS (
+  INSERT INTO public.structure_drift (tenant_id, differences, lacks_admin, first_seen_at)
+  SELECT id, '[]', true, now() FROM tenant
 ), counted AS (
   INSERT INTO public.rate_counts (counter, newest, counts, expires_at) VALUES ('x', 1, '{1}', now())
 ), rollout AS (

@@ -227,3 +227,42 @@ def test_an_operation_long_after_its_deadline_is_told_whether_it_is_claimed_or_n
     assert kinds(seen("active", **WHOLE["active"], operation=late)) == {
         ("operation_stuck", str(late.id))
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, {("tenant_behind", "acme")}),
+        ({"frozen": True}, set()),
+        ({"revision": "new"}, set()),
+        ({"revision": None}, set()),
+        ({"operation": RUNNING}, set()),
+    ],
+)
+def test_a_tenant_behind_the_template_is_told_unless_it_is_to_stay(changes, found):
+    whole = seen("active", **WHOLE["active"])
+    behind = replace(tenant("active"), **{"revision": "old", **changes})
+    at_head = replace(whole.tenants[GLOBEX], revision="new")
+    all_of_them = replace(whole, tenants={ACME: behind, GLOBEX: at_head})
+    assert kinds(replace(all_of_them, newest="new")) == found
+    # A rollout is under way.
+    assert kinds(all_of_them) == set()
+
+
+def test_of_very_many_behind_some_are_told():
+    many = {
+        (id_ := uuid4()): SeenTenant(id_, Subdomain(f"t{n}"), TenantState.DELETED, None, "old")
+        for n in range(150)
+    }
+    there = frozenset(many)
+    found = findings(Seen(many, there, there, (), newest="new"), dns_target=None)
+    assert len(found) == 100
+    assert repairable(found) == {}
+
+
+@pytest.mark.parametrize(
+    ("state", "told"), [("active", True), ("suspended", True), ("deleted", False)]
+)
+def test_a_served_tenant_without_its_admin_is_told(state, told):
+    lacking = replace(seen(state, **WHOLE[state]), without_admin=frozenset({ACME}))
+    assert kinds(lacking) == ({("tenant_without_admin", "acme")} if told else set())
