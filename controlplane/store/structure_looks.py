@@ -14,11 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controlplane.store.drift_tables import structure_drift, structure_look
 from controlplane.store.tables import tenants
 
-# One of the future was dated by a clock that has been set back since.
+# By the clock of when the row is held: another may have claimed it meanwhile. One of the future was
+# dated by a clock that has been set back since.
 _CLAIM = text("""
 INSERT INTO public.structure_look AS l (begun_at) VALUES (clock_timestamp())
-ON CONFLICT (singleton) DO UPDATE SET begun_at = excluded.begun_at
-WHERE l.begun_at <= excluded.begun_at - make_interval(secs => :every) OR l.begun_at > excluded.begun_at
+ON CONFLICT (singleton) DO UPDATE SET begun_at = clock_timestamp()
+WHERE l.begun_at <= clock_timestamp() - make_interval(secs => :every)
+  OR l.begun_at > clock_timestamp()
 RETURNING begun_at
 """)
 _LOOKED = text("""

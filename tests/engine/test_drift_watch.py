@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -76,7 +77,14 @@ async def test_one_worker_looks_once_an_hour_and_tells_what_differs_and_who_lack
 async def test_a_look_that_was_overtaken_is_not_kept(empty_lab):
     async with empty_lab.parts.owner.begin() as conn:
         claimed = await structure_looks.claim(conn, every_s=60)
-        kept = {"revision": "a", "compared": 1, "behind": 0, "drifted": 0, "found": {}}
+        assert claimed is not None
+        kept: dict[str, Any] = {
+            "revision": "a",
+            "compared": 1,
+            "behind": 0,
+            "drifted": 0,
+            "found": {},
+        }
         late = claimed - timedelta(hours=1)
         assert not await structure_looks.keep(conn, late, **kept)
         assert await structure_looks.keep(conn, claimed, **kept)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -155,13 +156,18 @@ async def test_schemas_that_differ_are_shown_as_a_worker_saw_them_page_by_page(
         nothing = (await client.get(DRIFT)).json()
         made = [(await client.post(TENANTS, json=new_tenant())).json() for _ in range(3)]
         differ = sorted(one["tenant_id"] for one in made[:2])
-        found = {UUID(one["tenant_id"]): ([difference], False) for one in made[:2]}
-        lacking = {UUID(made[2]["tenant_id"]): ([], True)}
+        found: dict[UUID, Any] = {UUID(one["tenant_id"]): ([difference], False) for one in made[:2]}
+        found[UUID(made[2]["tenant_id"])] = ([], True)
         async with site.parts.owner.begin() as conn:
             claimed = await structure_looks.claim(conn, every_s=60)
             assert claimed is not None
-            counts = {"revision": "app_0001", "compared": 2, "behind": 1, "drifted": 2}
-            await structure_looks.keep(conn, claimed, **counts, found=found | lacking)
+            counts: dict[str, Any] = {
+                "revision": "app_0001",
+                "compared": 2,
+                "behind": 1,
+                "drifted": 2,
+            }
+            await structure_looks.keep(conn, claimed, **counts, found=found)
         first = (await client.get(DRIFT, params={"limit": 1})).json()
         rest = (await client.get(DRIFT, params={"after": first["next_after"]})).json()
     assert (nothing["looked_at"], nothing["compared"], nothing["items"]) == (None, 0, [])
