@@ -6,7 +6,7 @@ import pytest
 
 from controlplane.domain.rollouts import Ask, Budget, RolloutState
 from controlplane.fleet.online import ByAlembic
-from controlplane.fleet.upgrading import Outcome, Upgrader
+from controlplane.fleet.upgrading import Compiled, Outcome, Upgrader
 from controlplane.tenancy import lint, template
 from tests.integration.fleet.ground import ADDS, AFTER, BEFORE, NAMES
 from tests.integration.tenancy.templates import application, revision
@@ -197,7 +197,8 @@ async def test_who_goes_back_begins_the_batches_anew(fleet):
         assert await upgrader.one(forth, acme) is Outcome.PART
     await fleet.ask(forth, Ask.CANCEL)
     back = await fleet.begin(of=in_sql, to=BEFORE, back=True)
-    assert await upgrader.one(back, acme) is Outcome.DONE
+    compiled = Upgrader(fleet.engine, fleet.database.installation, Compiled(in_sql))
+    assert await compiled.one(back, acme) is Outcome.DONE
     assert fleet.revision("acme") == BEFORE
     assert await fleet.sql("SELECT FROM public.rollout_positions") == []
     await fleet.ask(back, Ask.CANCEL)

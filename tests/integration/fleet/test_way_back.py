@@ -88,6 +88,9 @@ async def test_a_ring_goes_back_and_the_others_stay(fleet):
     # Who is there already, and who lies before it, is left alone.
     again = await planned(fleet, both, policy=ring)
     assert (again.targets, again.at_revision) == (0, 2)
+    await fleet.sql("UPDATE public.tenants SET revision = 'core_0002' WHERE subdomain = 'stark'")
+    assert (await planned(fleet, both, to=BEFORE)).targets == 3
+    await fleet.sql("UPDATE public.tenants SET revision = :at WHERE subdomain = 'stark'", at=AFTER)
     everybody = await planned(fleet, both, to=BEFORE)
     assert everybody.targets == 4
     assert (await carried_out(fleet, everybody, both)).state is RolloutState.SUCCEEDED
