@@ -18,57 +18,18 @@ from controlplane.domain import rollouts as decide
 from controlplane.domain.naming import schema_name
 from controlplane.domain.rollouts import Finish, Halt, NextRing, RolloutState, Tally
 from controlplane.domain.tenants import TenantState
+from controlplane.fleet import statements
 from controlplane.store import driver, rollouts
 from controlplane.store.rollouts import Rollout
 
-# Locks of this class are the places of a rollout: `max_parallel` of them, whoever takes them.
-_PLACES = 720_138
 _SAVEPOINT = SQL("SAVEPOINT upgrade")
 BACK = "ROLLBACK TO SAVEPOINT upgrade"
 
-# Prepared once for each connection: planned anew for each target, they cost more than they do.
-# The row of a tenant with an operation in its hands is locked by that, so it is passed over. What
-# is read of the tenant is read by a statement of its own, begun when nobody can change it any more.
-_PREPARED = "rollouts"
-_PREPARE = """
-PREPARE rollout_hold (uuid, uuid) AS
-SELECT t.attempt FROM public.rollout_targets t
-JOIN public.rollouts r ON r.id = t.rollout_id JOIN public.tenants n ON n.id = t.tenant_id
-WHERE t.rollout_id = $1 AND t.tenant_id = $2 AND t.state = 'pending'
-  AND t.run_at <= clock_timestamp() AND t.ring <= r.ring
-  AND r.state = 'running' AND r.run_at <= clock_timestamp()
-FOR UPDATE OF t SKIP LOCKED FOR NO KEY UPDATE OF n SKIP LOCKED;
-PREPARE rollout_look (uuid, text, text, integer, integer) AS
-SELECT n.state, n.revision, o.kind, coalesce(o.state = 'parked', false),
-  CASE WHEN n.conditions @> '{"Frozen": {"holds": true}}'
-    THEN coalesce(n.conditions #>> '{Frozen,reason}', '') END,
-  starts_with(coalesce(obj_description(to_regnamespace($2), 'pg_namespace'), ''), $3),
-  (SELECT place FROM generate_series(1, $4) AS place
-   WHERE pg_try_advisory_xact_lock($5, place) LIMIT 1)
-FROM public.tenants n
-LEFT JOIN public.operations o ON o.tenant_id = n.id AND o.finished_at IS NULL
-WHERE n.id = $1;
-PREPARE rollout_done (uuid, uuid, text, text) AS
-WITH target AS (
-  UPDATE public.rollout_targets SET state = 'done', attempt = attempt + 1, error = NULL,
-    from_revision = $3, finished_at = clock_timestamp()
-  WHERE rollout_id = $1 AND tenant_id = $2
-)
-UPDATE public.tenants
-SET revision = $4, version = version + 1, updated_at = clock_timestamp()
-WHERE id = $2 AND revision IS DISTINCT FROM $4
-"""
-_HOLD = SQL("EXECUTE rollout_hold ({rollout}, {tenant})")
-_LOOK = SQL("EXECUTE rollout_look ({tenant}, {schema}, {mark}, {places}, {class_})")
 HEADS = "SELECT string_agg(version_num, ',' ORDER BY version_num) FROM alembic_version"
-_DONE = SQL(
-    "EXECUTE rollout_done ({rollout}, {tenant}, {before}, {revision});\n"
-    "SELECT string_agg(version_num, ',' ORDER BY version_num) FROM alembic_version"
-)
-
 # Each worker goes through them in an order of its own, so that two seldom want the same.
 _CANDIDATES = text("""
-SELECT t.tenant_id FROM public.rollout_targets t JOIN public.rollouts r ON r.id = t.rollout_id
+SELECT t.tenant_id, t.from_revision FROM public.rollout_targets t
+JOIN public.rollouts r ON r.id = t.rollout_id
 WHERE r.id = :rollout AND r.state = 'running' AND r.run_at <= clock_timestamp()
   AND t.ring <= r.ring AND t.state = 'pending' AND t.run_at <= clock_timestamp()
 ORDER BY hashtextextended(t.tenant_id::text, :seed) LIMIT :limit
@@ -120,6 +81,14 @@ class Held:
     place: int | None
 
 
+@dataclass(frozen=True)
+class Due:
+    """A target that may be upgraded now, and the revision that its tenant had when it was entered."""
+
+    tenant_id: UUID
+    before: str | None
+
+
 def hold_message(rollout: Rollout, tenant_id: UUID, *, installation: UUID) -> str:
     """The statements that hold a target, and leave a savepoint to come back to."""
     return SQL(";\n").join([*_holding(rollout, tenant_id, installation), _SAVEPOINT]).as_string()
@@ -127,14 +96,20 @@ def hold_message(rollout: Rollout, tenant_id: UUID, *, installation: UUID) -> st
 
 def _holding(rollout: Rollout, tenant_id: UUID, installation: UUID) -> list[Composed]:
     key = {"rollout": Literal(rollout.id), "tenant": Literal(tenant_id)}
-    look = _LOOK.format(
-        schema=Literal(schema_name(tenant_id)),
-        mark=Literal(f"controlplane/{installation}/{tenant_id}/"),
-        places=Literal(rollout.policy.max_parallel),
-        class_=Literal(_PLACES),
-        tenant=Literal(tenant_id),
-    )
-    return [_HOLD.format(**key), look]
+    seen = looked_at(rollout, tenant_id, installation)
+    return [statements.EXECUTE_HOLD.format(**key), statements.EXECUTE_LOOK.format(**seen)]
+
+
+def looked_at(rollout: Rollout, tenant_id: UUID, installation: UUID) -> dict[str, Literal]:
+    """What a target is known by."""
+    return {
+        "rollout": Literal(rollout.id),
+        "tenant": Literal(tenant_id),
+        "schema": Literal(schema_name(tenant_id)),
+        "mark": Literal(f"controlplane/{installation}/{tenant_id}/"),
+        "places": Literal(rollout.policy.max_parallel),
+        "class_": Literal(statements.PLACES),
+    }
 
 
 def held(answers: list[list[Any]]) -> Held | None:
@@ -144,14 +119,6 @@ def held(answers: list[list[Any]]) -> Held | None:
         return None
     state, *rest = looked[0]
     return Held(found[0][0], TenantState(state), *rest)
-
-
-async def prepare(conn: AsyncConnection) -> None:
-    """What the messages need of their connection; nothing where it has it already."""
-    known = (await conn.get_raw_connection()).info
-    if _PREPARED not in known:
-        await driver.rows_of_each(conn, _PREPARE)
-        known[_PREPARED] = True
 
 
 async def hold(
@@ -164,21 +131,21 @@ async def hold(
 
 def done_message(rollout: Rollout, tenant_id: UUID, *, before: str) -> str:
     """Enters that the schema is at the rollout's revision; ends by asking the schema itself."""
-    message = _DONE.format(
+    message = statements.EXECUTE_DONE.format(
         rollout=Literal(rollout.id),
         tenant=Literal(tenant_id),
         before=Literal(before),
         revision=Literal(rollout.revision),
     )
-    return message.as_string()
+    return f"{message.as_string()};\n{HEADS}"
 
 
 async def candidates(
     conn: AsyncConnection, rollout_id: UUID, *, seed: int, limit: int
-) -> list[UUID]:
+) -> list[Due]:
     """Targets that are due."""
     asked = {"rollout": rollout_id, "seed": seed, "limit": limit}
-    return list((await conn.execute(_CANDIDATES, asked)).scalars())
+    return [Due(*row) for row in await conn.execute(_CANDIDATES, asked)]
 
 
 async def attempts(conn: AsyncConnection, rollout_id: UUID, tenant_id: UUID) -> int:

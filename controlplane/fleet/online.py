@@ -41,6 +41,9 @@ class ByAlembic:
     async def prepare(self, heads: str, *, to: str | None) -> None:
         """Everything that there is leads there."""
 
+    def script(self, tenant_id: UUID, *, heads: str, to: str | None) -> None:
+        """There is Python to be run."""
+
     async def go(
         self,
         conn: AsyncConnection,

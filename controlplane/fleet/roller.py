@@ -6,8 +6,9 @@ Any number of workers do so at once; what one has in hand the others pass over.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -18,7 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from controlplane.domain import rollouts as decide
 from controlplane.domain.rollouts import RolloutState
 from controlplane.errors import DatabaseUnavailable
-from controlplane.fleet import journal
+from controlplane.fleet import at_once, journal
+from controlplane.fleet.at_once import One
+from controlplane.fleet.journal import Due
 from controlplane.fleet.online import OnlineUpgrades
 from controlplane.fleet.upgrading import Outcome, Upgrader
 from controlplane.provisioning.waiting import first_of
@@ -40,6 +43,7 @@ class Roller:
 
     `database` is its own: it is closed when `run` ends, and its driver prepares no statements.
     `wake` is set by whoever heard of a rollout. `lanes` targets are upgraded at once by this worker.
+    `in_one_message`: where nothing stands against it; else an upgrader's failpoints are come by.
     """
 
     database: AsyncEngine
@@ -47,9 +51,10 @@ class Roller:
     upgrader: Upgrader
     online: OnlineUpgrades
     lanes: int = 2
+    in_one_message: bool = True
     poll_s: float = 1.0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _due: deque[UUID] = field(default_factory=deque)
+    _due: deque[Due] = field(default_factory=deque)
     _refilling: asyncio.Lock = field(default_factory=asyncio.Lock)
     # Of the last batch: whether anything came of it.
     _moved: bool = True
@@ -106,22 +111,31 @@ class Roller:
 
     async def _lane(self, rollout: Rollout, stopping: asyncio.Event) -> int:
         done = 0
-        while not stopping.is_set():
-            tenant_id = await self._next(rollout)
-            if tenant_id is None:
-                break
-            outcome = await self._one(rollout, tenant_id)
-            if outcome is Outcome.NO_PLACE:
-                break
-            if outcome in _PROGRESS:
-                self._moved = True
-                done += 1
+        async with self._upgrading() as one:
+            while not stopping.is_set():
+                due = await self._next(rollout)
+                if due is None:
+                    break
+                outcome = await self._online(rollout, due, await one(rollout, due))
+                if outcome is Outcome.NO_PLACE:
+                    break
+                if outcome in _PROGRESS:
+                    self._moved = True
+                    done += 1
         return done
 
-    async def _one(self, rollout: Rollout, tenant_id: UUID) -> Outcome:
-        outcome = await self.upgrader.one(rollout, tenant_id)
+    @asynccontextmanager
+    async def _upgrading(self) -> AsyncIterator[One]:
+        if self.in_one_message:
+            async with at_once.opened(self.upgrader) as one:
+                yield one
+        else:
+            yield lambda rollout, due: self.upgrader.one(rollout, due.tenant_id)
+
+    async def _online(self, rollout: Rollout, due: Due, outcome: Outcome) -> Outcome:
         if outcome is not Outcome.NEEDS_ONLINE:
             return outcome
+        tenant_id = due.tenant_id
         try:
             return await self.online.one(rollout, tenant_id)
         except BrokenProcessPool:
@@ -146,7 +160,7 @@ class Roller:
                 tried=True,
             )
 
-    async def _next(self, rollout: Rollout) -> UUID | None:
+    async def _next(self, rollout: Rollout) -> Due | None:
         async with self._refilling:
             if not self._due and self._moved:
                 self._moved = False

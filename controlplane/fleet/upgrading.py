@@ -17,7 +17,7 @@ from controlplane.domain import rollouts as decide
 from controlplane.domain.naming import schema_name
 from controlplane.domain.rollouts import Later, Refuse, Skip
 from controlplane.errors import RevisionFailed, RevisionNeedsOnline, TemplateInvalid
-from controlplane.fleet import journal
+from controlplane.fleet import journal, statements
 from controlplane.fleet.journal import BACK, HEADS, Held
 from controlplane.store import driver, positions
 from controlplane.store.rollouts import Rollout
@@ -67,6 +67,9 @@ class Way(Protocol):
         """Raises RevisionNeedsOnline where this way does not lead there, TemplateInvalid where none
         does."""
 
+    def script(self, tenant_id: UUID, *, heads: str, to: str | None) -> str | None:
+        """The statements that do it, once it is prepared; None where there is more to it."""
+
     async def go(
         self,
         conn: AsyncConnection,
@@ -97,6 +100,10 @@ class Compiled:
                 to=None if to is None else frozenset(to.split(",")),
             )
 
+    def script(self, tenant_id: UUID, *, heads: str, to: str | None) -> str:
+        script = self._scripts[heads, to]
+        return script.render(schema=schema_name(tenant_id), tenant_id=tenant_id)
+
     async def go(
         self,
         conn: AsyncConnection,
@@ -107,7 +114,7 @@ class Compiled:
         limits: str,
         done: str,
     ) -> str:
-        script = self._scripts[heads, to].render(schema=schema_name(tenant_id), tenant_id=tenant_id)
+        script = self.script(tenant_id, heads=heads, to=to)
         return _last(await driver.rows_of_each(conn, f"{limits};\n{script}{done}"))
 
 
@@ -121,16 +128,25 @@ class Upgrader:
     way: Way
     failpoint: Failpoint = nowhere
 
-    async def one(self, rollout: Rollout, tenant_id: UUID) -> Outcome:
-        """Raises DBAPIError where the connection is lost: before or after, never in between."""
+    async def one(
+        self, rollout: Rollout, tenant_id: UUID, *, tried: DBAPIError | None = None
+    ) -> Outcome:
+        """Raises DBAPIError where the connection is lost: before or after, never in between. What an
+        upgrade was `tried` in vain with is entered as if it were met again."""
         async with self.database.connect() as conn:
             async with conn.begin():
-                outcome = await self._one(conn, rollout, tenant_id)
+                outcome = await self._one(conn, rollout, tenant_id, tried)
                 await self.failpoint("before-commit")
             await self.failpoint("after-commit")
         return outcome
 
-    async def _one(self, conn: AsyncConnection, rollout: Rollout, tenant_id: UUID) -> Outcome:
+    async def _one(
+        self,
+        conn: AsyncConnection,
+        rollout: Rollout,
+        tenant_id: UUID,
+        tried: DBAPIError | None,
+    ) -> Outcome:
         held, heads = await self._hold(conn, rollout, tenant_id)
         await self.failpoint("held")
         if held is None:
@@ -161,19 +177,19 @@ class Upgrader:
                 return Outcome.PUT_OFF
             case Refuse(code, detail):
                 return await _fail(conn, rollout, tenant_id, code, detail)
-        return await self._upgrade(conn, rollout, tenant_id, held, heads)
+        return await self._upgrade(conn, rollout, tenant_id, held, heads, tried=tried)
 
     async def _hold(
         self, conn: AsyncConnection, rollout: Rollout, tenant_id: UUID
     ) -> tuple[Held | None, str | None]:
         """Hold the target and ask its schema for its revision, in one message."""
-        await journal.prepare(conn)
+        await statements.prepare(conn)
         message = journal.hold_message(rollout, tenant_id, installation=self.installation)
         try:
             answers = await driver.rows_of_each(conn, f"{message};\n{enter(tenant_id)};\n{HEADS}")
         except DBAPIError as error:
             # Of the control plane's own tables nothing is ever undefined or forbidden.
-            if not (_sqlstate(error) or "").startswith(_TOLD):
+            if not (sqlstate(error) or "").startswith(_TOLD):
                 raise
             await driver.rows_of_each(conn, BACK)
             held = await journal.hold(conn, rollout, tenant_id, installation=self.installation)
@@ -187,13 +203,17 @@ class Upgrader:
         tenant_id: UUID,
         held: Held,
         heads: str | None,
+        *,
+        tried: DBAPIError | None,
     ) -> Outcome:
         if not held.ours or heads is None:
             await driver.rows_of_each(conn, BACK)
             detail = "The tenant's schema is missing, has no revision or is not ours; look at it."
             return await _fail(conn, rollout, tenant_id, "schema_missing", detail)
+        if tried is not None:
+            return await _database_failed(conn, rollout, tenant_id, held.attempt + 1, tried)
         try:
-            await self.way.prepare(heads, to=_aim(rollout))
+            await self.way.prepare(heads, to=aim_of(rollout))
             return await self._go(conn, rollout, tenant_id, heads)
         except RevisionNeedsOnline:
             return Outcome.NEEDS_ONLINE
@@ -201,7 +221,7 @@ class Upgrader:
             await driver.rows_of_each(conn, BACK)
             return await _fail(conn, rollout, tenant_id, error.code, str(error))
         except DBAPIError as error:
-            if error.connection_invalidated or _sqlstate(error) is None:
+            if error.connection_invalidated or sqlstate(error) is None:
                 raise
             await driver.rows_of_each(conn, BACK)
             return await _database_failed(conn, rollout, tenant_id, held.attempt + 1, error)
@@ -209,10 +229,7 @@ class Upgrader:
     async def _go(
         self, conn: AsyncConnection, rollout: Rollout, tenant_id: UUID, heads: str
     ) -> Outcome:
-        policy = rollout.policy
-        limits = _LIMITS.format(
-            Literal(policy.lock_timeout_ms), Literal(policy.statement_timeout_s * 1000)
-        ).as_string()
+        limits = limits_of(rollout)
         done = journal.done_message(rollout, tenant_id, before=heads)
         if policy.back:
             await positions.forget(conn, tenant_id)
@@ -220,7 +237,7 @@ class Upgrader:
             found: str | None = _last(await driver.rows_of_each(conn, f"{limits};\n{done}"))
         else:
             found = await self.way.go(
-                conn, tenant_id, heads=heads, to=_aim(rollout), limits=limits, done=done
+                conn, tenant_id, heads=heads, to=aim_of(rollout), limits=limits, done=done
             )
         await self.failpoint("upgraded")
         if found is None:
@@ -230,7 +247,15 @@ class Upgrader:
         return Outcome.DONE
 
 
-def _aim(rollout: Rollout) -> str | None:
+def limits_of(rollout: Rollout) -> str:
+    """The statement that bounds the waits of a transaction."""
+    policy = rollout.policy
+    lock_ms, statement_ms = policy.lock_timeout_ms, policy.statement_timeout_s * 1000
+    return _LIMITS.format(Literal(lock_ms), Literal(statement_ms)).as_string()
+
+
+def aim_of(rollout: Rollout) -> str | None:
+    """The revision aimed at; None for the newest."""
     return rollout.revision if rollout.policy.back else None
 
 
@@ -238,7 +263,8 @@ def _last(answers: list[list[tuple[str]]]) -> str:
     return answers[-1][0][0]
 
 
-def _sqlstate(error: DBAPIError) -> str | None:
+def sqlstate(error: DBAPIError) -> str | None:
+    """What PostgreSQL says of it; None where the connection is lost."""
     return error.orig.sqlstate if isinstance(error.orig, DriverError) else None
 
 
@@ -254,7 +280,7 @@ async def _database_failed(
     conn: AsyncConnection, rollout: Rollout, tenant_id: UUID, attempt: int, error: DBAPIError
 ) -> Outcome:
     code, detail = told(error)
-    if (_sqlstate(error) or "").startswith(_PASSING) and attempt < rollout.policy.attempts:
+    if (sqlstate(error) or "").startswith(_PASSING) and attempt < rollout.policy.attempts:
         await journal.wait(
             conn,
             rollout.id,
@@ -270,7 +296,7 @@ async def _database_failed(
 
 def told(error: DBAPIError) -> tuple[str, str]:
     """What may be shown of a database's error: a code and one line."""
-    kind, state = type(error.orig).__name__, _sqlstate(error) or ""
+    kind, state = type(error.orig).__name__, sqlstate(error) or ""
     if state.startswith(_TOLD) and isinstance(error.orig, DriverError):
         return "sql_failed", f"{kind}: {error.orig.diag.message_primary}"[:_TELLS]
     if state.startswith("55P03"):

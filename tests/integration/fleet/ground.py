@@ -95,6 +95,7 @@ class Fleet:
             Upgrader(self.engine, installation, Compiled(used), failpoint),
             OnlineUpgrades(url=self.database.owner_url, installation=installation, template=used),
             lanes=lanes,
+            in_one_message=failpoint is nowhere,
             poll_s=0.05,
         )
 

@@ -22,6 +22,8 @@ from controlplane.fleet.upgrading import Compiled, Upgrader
 from controlplane.store.urls import sqlalchemy_url
 from controlplane.tenancy import template
 
+# Nobody but the server comes by these where a target is one message.
+_IN_BETWEEN = {"held", "upgraded", "before-commit"}
 ROOT = Path(__file__).parents[3]
 
 
@@ -69,6 +71,7 @@ async def _work(told: dict[str, Any]) -> None:
         Upgrader(engine, installation, Compiled(used), failpoint),
         OnlineUpgrades(url=told["url"], installation=installation, template=used),
         lanes=1,
+        in_one_message=told["place"] not in _IN_BETWEEN,
     )
     await roller.run(asyncio.Event())
 
