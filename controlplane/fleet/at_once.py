@@ -18,10 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controlplane.errors import RevisionNeedsOnline, TemplateInvalid
 from controlplane.fleet import journal, statements
 from controlplane.fleet.journal import Due
-from controlplane.fleet.upgrading import Outcome, Upgrader, aim_of, limits_of, sqlstate
+from controlplane.fleet.upgrading import Outcome, Upgrader, aim_of, sqlstate
 from controlplane.store import driver
 from controlplane.store.rollouts import Rollout
-from controlplane.tenancy.scope import enter
+from controlplane.tenancy.scope import enter, identify
 
 One = Callable[[Rollout, Due], Awaitable[Outcome]]
 _ALL_TOLD = frozenset({Outcome.MISSED, Outcome.NO_PLACE})
@@ -81,8 +81,10 @@ class _AtOnce:
         }
         take = statements.TAKE.format(**known).as_string()
         finish = statements.FINISH.format(**known).as_string()
-        before_it = f"BEGIN;\n{take};\n{enter(tenant_id)};\n{limits_of(rollout)};\n"
-        return f"{before_it}{script}{finish};\nCOMMIT"
+        return (
+            f"BEGIN;\n{identify(tenant_id)};\n{take};\n{enter(tenant_id)};\n{statements.limits(rollout.policy)};\n"
+            f"{script}{finish};\nCOMMIT"
+        )
 
     async def _refused(self, rollout: Rollout, due: Due, error: DBAPIError) -> Outcome:
         if error.connection_invalidated or sqlstate(error) is None:

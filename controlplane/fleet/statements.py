@@ -1,9 +1,10 @@
 """What is asked of the database for each target: prepared once for each connection, because planned
 anew for each target it costs more than it does."""
 
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from controlplane.domain.rollouts import Policy
 from controlplane.store import driver
 
 # Locks of this class are the places of a rollout: `max_parallel` of them, whoever takes them.
@@ -107,6 +108,13 @@ FINISH = SQL(
     "SET LOCAL search_path = pg_catalog, pg_temp;\n"
     "SELECT pg_temp.rollout_finish({rollout}, {tenant}, {before}, {revision}, {schema})"
 )
+_LIMITS = SQL("SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}")
+
+
+def limits(policy: Policy) -> str:
+    """The statement that bounds the waits of a transaction."""
+    lock_ms, statement_ms = policy.lock_timeout_ms, policy.statement_timeout_s * 1000
+    return _LIMITS.format(Literal(lock_ms), Literal(statement_ms)).as_string()
 
 
 async def prepare(conn: AsyncConnection) -> None:

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import structlog
 from psycopg import Error as DriverError
-from psycopg.sql import SQL, Literal
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -36,7 +35,6 @@ _PASSING = ("40", "53", "55", "57014")
 _TOLD = "42"
 _TELLS = 300
 _OPERATION_S = 1.0
-_LIMITS = SQL("SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}")
 
 
 class Outcome(StrEnum):
@@ -229,7 +227,7 @@ class Upgrader:
     async def _go(
         self, conn: AsyncConnection, rollout: Rollout, tenant_id: UUID, heads: str
     ) -> Outcome:
-        limits = limits_of(rollout)
+        limits = statements.limits(rollout.policy)
         done = journal.done_message(rollout, tenant_id, before=heads)
         if policy.back:
             await positions.forget(conn, tenant_id)
@@ -245,13 +243,6 @@ class Upgrader:
         if found != rollout.revision:
             raise RevisionFailed(f"The schema is at {found} after the upgrade; look at it.")
         return Outcome.DONE
-
-
-def limits_of(rollout: Rollout) -> str:
-    """The statement that bounds the waits of a transaction."""
-    policy = rollout.policy
-    lock_ms, statement_ms = policy.lock_timeout_ms, policy.statement_timeout_s * 1000
-    return _LIMITS.format(Literal(lock_ms), Literal(statement_ms)).as_string()
 
 
 def aim_of(rollout: Rollout) -> str | None:

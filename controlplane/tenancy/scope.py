@@ -12,14 +12,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controlplane.domain.naming import schema_name
 
 # Literal SET LOCAL: distributed servers pass it on, set_config() they do not.
-_ENTER = SQL("SET LOCAL search_path = {}, pg_temp; SET LOCAL app.current_tenant_id = {}")
+_PATH = SQL("SET LOCAL search_path = {}, pg_temp")
+_IDENTITY = SQL("SET LOCAL app.current_tenant_id = {}")
 # Nothing of the caller's is found by accident afterwards: public tables are named in full.
 LEAVE = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL app.current_tenant_id = ''"
 
 
 def enter(tenant_id: UUID) -> str:
     """The statements that lead a transaction into the tenant's schema."""
-    return _ENTER.format(Identifier(schema_name(tenant_id)), Literal(str(tenant_id))).as_string()
+    path = _PATH.format(Identifier(schema_name(tenant_id))).as_string()
+    return f"{path}; {identify(tenant_id)}"
+
+
+def identify(tenant_id: UUID) -> str:
+    """The statement that lets row security pass the tenant's rows, by whatever path."""
+    return _IDENTITY.format(Literal(str(tenant_id))).as_string()
 
 
 @asynccontextmanager

@@ -37,6 +37,8 @@ ADDS = """
 op.add_column("notes", sa.Column("title", sa.Text()))
 op.create_index("ix_notes_title", "notes", ["title"])
 """
+# What a revision of `Fleet.waiting` does as well: it ends when nobody else has this lock.
+WAIT = "SELECT pg_advisory_xact_lock(4711)"
 # All in one ring, unless a test is about rings.
 POLICY = Policy(parse_rings([]), lock_timeout_ms=50, attempts=3)
 
@@ -69,6 +71,10 @@ class Fleet:
             revision(folder, "own_0002", down="own_0001", upgrade=upgrade, more=more)
         return template.load(folder)
 
+    def waiting(self) -> Template:
+        """A template whose second revision lasts as long as a test holds WAIT's lock."""
+        return self.templates("waiting", f'{ADDS}op.execute("{WAIT}")\n')
+
     async def begin(self, *, of: Template | None = None, to: str = AFTER, **policy: Any) -> Rollout:
         async with self.engine.begin() as conn:
             return await requests.start(
@@ -84,9 +90,15 @@ class Fleet:
             return await requests.ask(conn, rollout.id, what, actor=ACTOR)
 
     def roller(
-        self, *, of: Template | None = None, failpoint: Failpoint = nowhere, lanes: int = 2
+        self,
+        *,
+        of: Template | None = None,
+        failpoint: Failpoint = nowhere,
+        lanes: int = 2,
+        in_one_message: bool | None = None,
     ) -> Roller:
-        """A worker's part; whoever lets it go online closes that."""
+        """A worker's part; whoever lets it go online closes that. With a failpoint it goes step by
+        step, unless told otherwise."""
         used = of or self.new
         installation = self.database.installation
         return Roller(
@@ -95,7 +107,7 @@ class Fleet:
             Upgrader(self.engine, installation, Compiled(used), failpoint),
             OnlineUpgrades(url=self.database.owner_url, installation=installation, template=used),
             lanes=lanes,
-            in_one_message=failpoint is nowhere,
+            in_one_message=failpoint is nowhere if in_one_message is None else in_one_message,
             poll_s=0.05,
         )
 
@@ -181,6 +193,16 @@ class Fleet:
             for tenant in self.tenants.values():
                 names = {"schema": Identifier(schema_name(tenant)), "id": str(tenant)}
                 conn.execute(_BACK.format(**names))
+
+
+async def until_one_waits(conn: psycopg.Connection[Any]) -> None:
+    """Until somebody wants WAIT's lock, which somebody else has."""
+    async with asyncio.timeout(60):
+        while not conn.execute(_WAITING).fetchone():  # noqa: ASYNC110  somebody else's session
+            await asyncio.sleep(0.02)
+
+
+_WAITING = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """Workers that kill themselves (really: SIGKILL) at a place of a rollout.
 
 As a program: imports once, then forks a worker for each line of JSON on standard input, and answers
-with the signal that ended it.
+with its process and then with the signal that ended it.
 """
 
 import asyncio
@@ -42,13 +42,28 @@ class Mortals:
 
     def die(self, *, url: str, installation: UUID, folder: Path, place: str, visit: int) -> None:
         """Returns when a worker has come by the place so often and died there."""
-        stdin, stdout = self._process.stdin, self._process.stdout
+        self.begin(url=url, installation=installation, folder=folder, place=place, visit=visit)
+        assert self.signal() == signal.SIGKILL, f"{place} was not reached"
+
+    def begin(
+        self, *, url: str, installation: UUID, folder: Path, place: str = "", visit: int = 0
+    ) -> int:
+        """A worker's process; without a place somebody else has to kill it."""
+        stdin = self._process.stdin
         assert stdin is not None
-        assert stdout is not None
         told = {"url": url, "installation": str(installation), "folder": str(folder)}
         stdin.write(json.dumps({**told, "place": place, "visit": visit}) + "\n")
         stdin.flush()
-        assert json.loads(stdout.readline()) == signal.SIGKILL, f"{place} was not reached"
+        return self._told()
+
+    def signal(self) -> int:
+        """What has ended the worker that was begun, when it has."""
+        return self._told()
+
+    def _told(self) -> int:
+        stdout = self._process.stdout
+        assert stdout is not None
+        return int(json.loads(stdout.readline()))
 
 
 async def _work(told: dict[str, Any]) -> None:
@@ -80,9 +95,11 @@ def main() -> None:
     for line in iter(sys.stdin.readline, ""):
         child = os.fork()
         if child == 0:
+            sys.stdout = sys.stderr  # a log has no place among the answers
             signal.alarm(60)  # a place that is never reached must not hang the run
             asyncio.run(_work(json.loads(line)))
             os._exit(0)
+        print(json.dumps(child), flush=True)  # noqa: T201  what is answered
         _, status = os.waitpid(child, 0)
         print(json.dumps(status & 0x7F), flush=True)  # noqa: T201  what is answered
 

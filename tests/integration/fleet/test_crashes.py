@@ -1,11 +1,13 @@
 """Whatever dies in the middle of a rollout: every tenant is exactly before or after, and others go on."""
 
 import asyncio
+import os
+import signal
 
 import pytest
 
 from controlplane.domain.rollouts import ENDED, RolloutState
-from tests.integration.fleet.ground import AFTER, BEFORE, NAMES
+from tests.integration.fleet.ground import AFTER, BEFORE, NAMES, WAIT, until_one_waits
 from tests.integration.fleet.mortals import Mortals
 
 pytestmark = pytest.mark.anyio
@@ -20,11 +22,11 @@ def mortals():
         yield made
 
 
-async def finish(fleet, rollout):
+async def finish(fleet, rollout, *, of=None):
     """Work until it has ended: the server may take a moment to see that somebody is gone."""
     async with asyncio.timeout(_PATIENCE_S):
         while (await fleet.view(rollout)).state not in ENDED:
-            await fleet.work()
+            await fleet.work(fleet.roller(of=of))
     return (await fleet.view(rollout)).state
 
 
@@ -46,6 +48,28 @@ async def test_a_worker_killed_at_any_place_leaves_each_tenant_before_or_after(
     assert sorted(fleet.revisions().values()) == [BEFORE] * (6 - upgraded) + [AFTER] * upgraded
     assert list((await fleet.states(rollout)).values()).count("done") == upgraded
     assert await finish(fleet, rollout) is RolloutState.SUCCEEDED
+    assert fleet.revisions() == dict.fromkeys(NAMES, AFTER)
+
+
+async def test_a_worker_killed_while_the_server_does_what_it_was_told(fleet, mortals):
+    """Nobody is left to hear that it is done, or that it is not."""
+    waits = fleet.waiting()
+    rollout = await fleet.begin(of=waits, lock_timeout_ms=60_000)
+    with fleet.place.superuser() as conn:
+        conn.execute(WAIT)
+        worker = await asyncio.to_thread(
+            mortals.begin,
+            url=fleet.database.owner_url,
+            installation=fleet.database.installation,
+            folder=waits.application,
+        )
+        await until_one_waits(conn)
+        os.kill(worker, signal.SIGKILL)
+        assert await asyncio.to_thread(mortals.signal) == signal.SIGKILL
+    before_or_after = list(fleet.revisions().values())
+    assert set(before_or_after) <= {BEFORE, AFTER}
+    assert before_or_after.count(AFTER) <= 1
+    assert await finish(fleet, rollout, of=waits) is RolloutState.SUCCEEDED
     assert fleet.revisions() == dict.fromkeys(NAMES, AFTER)
 
 

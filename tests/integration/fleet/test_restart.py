@@ -1,0 +1,66 @@
+"""PostgreSQL itself ends in the middle of a rollout, and comes back."""
+
+import asyncio
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from controlplane import embedded
+from controlplane.domain.rollouts import ENDED, RolloutState
+from controlplane.store.logins import Logins
+from tests.database import Server
+from tests.engine.test_restarts import restart_at_once
+from tests.integration.fleet.ground import AFTER, NAMES, WAIT, open_fleet, until_one_waits
+
+pytestmark = pytest.mark.anyio
+
+_PATIENCE_S = 60
+
+
+async def test_a_rollout_goes_on_where_a_restart_has_cut_it_off(tmp_path):
+    with embedded.throwaway() as running:
+        with psycopg.connect(running.superuser_url, autocommit=True) as conn:
+            # What it has committed outlives it.
+            conn.execute("ALTER ROLE ALL SET synchronous_commit = on")
+        server = Server(running.version, running.superuser_url, Logins.named("cp"))
+        async with open_fleet(server, tmp_path) as fleet:
+            await fleet.anew()
+            done = await _cut_off(fleet, running)
+            assert done < len(NAMES)
+            assert fleet.revisions() == dict.fromkeys(NAMES, AFTER)
+
+
+async def _cut_off(fleet, running):
+    """How many were upgraded when it was."""
+    waits, stopping, upgraded = fleet.waiting(), asyncio.Event(), []
+    rollout = await fleet.begin(of=waits, lock_timeout_ms=60_000)
+    with closing(psycopg.connect(fleet.database.superuser_url)) as holder:
+
+        async def hold(_place):
+            upgraded.append(len(upgraded))
+            if len(upgraded) == 2:
+                holder.execute(WAIT)
+
+        roller = fleet.roller(of=waits, failpoint=hold, lanes=1, in_one_message=True)
+        task = asyncio.create_task(roller.run(stopping))
+        try:
+            with psycopg.connect(fleet.database.superuser_url, autocommit=True) as watcher:
+                await until_one_waits(watcher)
+            done = len(upgraded)
+            # It ends whoever waits and whoever is waited for.
+            await asyncio.to_thread(restart_at_once, running)
+            async with asyncio.timeout(_PATIENCE_S):
+                while (state := await _state(fleet, rollout)) not in ENDED:  # noqa: ASYNC110  another task's sessions end
+                    await asyncio.sleep(0.02)
+        finally:
+            stopping.set()
+            await task
+    assert state is RolloutState.SUCCEEDED
+    return done
+
+
+async def _state(fleet, rollout):
+    with fleet.place.superuser() as conn:
+        row = conn.execute("SELECT state FROM public.rollouts WHERE id = %s", [rollout.id])
+        return RolloutState(row.fetchone()[0])
