@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controlplane.errors import RevisionNeedsOnline, TemplateInvalid
 from controlplane.fleet import journal, statements
 from controlplane.fleet.journal import Due
-from controlplane.fleet.upgrading import Outcome, Upgrader, aim_of, sqlstate
+from controlplane.fleet.upgrading import Outcome, Upgrader, sqlstate
 from controlplane.store import driver
 from controlplane.store.rollouts import Rollout
 from controlplane.tenancy.scope import enter, identify
@@ -63,15 +63,15 @@ class _AtOnce:
         return Outcome.DONE
 
     async def _script(self, rollout: Rollout, due: Due) -> str | None:
-        """None for whatever is not on the usual way, the compiled one."""
-        if due.before is None or due.before == rollout.revision:
+        """None for whatever is not on the usual way, the compiled one to the newest revision."""
+        if due.before is None or due.before == rollout.revision or rollout.policy.back:
             return None
-        way, to = self.upgrader.way, aim_of(rollout)
+        way = self.upgrader.way
         try:
-            await way.prepare(due.before, to=to)
+            await way.prepare(due.before, to=None)
         except (RevisionNeedsOnline, TemplateInvalid):
             return None
-        return way.script(due.tenant_id, heads=due.before, to=to)
+        return way.script(due.tenant_id, heads=due.before, to=None)
 
     def _message(self, rollout: Rollout, tenant_id: UUID, before: str, script: str) -> str:
         known = {
@@ -81,10 +81,9 @@ class _AtOnce:
         }
         take = statements.TAKE.format(**known).as_string()
         finish = statements.FINISH.format(**known).as_string()
-        return (
-            f"BEGIN;\n{identify(tenant_id)};\n{take};\n{enter(tenant_id)};\n{statements.limits(rollout.policy)};\n"
-            f"{script}{finish};\nCOMMIT"
-        )
+        limits = statements.limits(rollout.policy)
+        begun = f"BEGIN;\n{identify(tenant_id)};\n{take};\n{enter(tenant_id)};\n{limits};\n"
+        return f"{begun}{script}{finish};\nCOMMIT"
 
     async def _refused(self, rollout: Rollout, due: Due, error: DBAPIError) -> Outcome:
         if error.connection_invalidated or sqlstate(error) is None:

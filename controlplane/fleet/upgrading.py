@@ -211,7 +211,7 @@ class Upgrader:
         if tried is not None:
             return await _database_failed(conn, rollout, tenant_id, held.attempt + 1, tried)
         try:
-            await self.way.prepare(heads, to=aim_of(rollout))
+            await self.way.prepare(heads, to=_aim(rollout))
             return await self._go(conn, rollout, tenant_id, heads)
         except RevisionNeedsOnline:
             return Outcome.NEEDS_ONLINE
@@ -229,13 +229,13 @@ class Upgrader:
     ) -> Outcome:
         limits = statements.limits(rollout.policy)
         done = journal.done_message(rollout, tenant_id, before=heads)
-        if policy.back:
+        if rollout.policy.back:
             await positions.forget(conn, tenant_id)
         if heads == rollout.revision:
             found: str | None = _last(await driver.rows_of_each(conn, f"{limits};\n{done}"))
         else:
             found = await self.way.go(
-                conn, tenant_id, heads=heads, to=aim_of(rollout), limits=limits, done=done
+                conn, tenant_id, heads=heads, to=_aim(rollout), limits=limits, done=done
             )
         await self.failpoint("upgraded")
         if found is None:
@@ -245,8 +245,7 @@ class Upgrader:
         return Outcome.DONE
 
 
-def aim_of(rollout: Rollout) -> str | None:
-    """The revision aimed at; None for the newest."""
+def _aim(rollout: Rollout) -> str | None:
     return rollout.revision if rollout.policy.back else None
 
 
