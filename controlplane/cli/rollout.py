@@ -40,63 +40,63 @@ def command() -> None:
     """
 
 
+_POLICY = (
+    click.option(
+        "--ring",
+        "rings",
+        multiple=True,
+        metavar="NAME=RULE",
+        help="name=5%, name=tier:starter, name=tag:beta or name=list:acme,globex; again for the"
+        f" next. Default: {' '.join(USUAL)}. Everybody else comes last.",
+    ),
+    click.option(
+        "--failure-budget",
+        metavar="N|N%",
+        default="0",
+        show_default=True,
+        help="So many of a ring may fail.",
+    ),
+    click.option(
+        "--soak",
+        type=click.FloatRange(0),
+        default=0.0,
+        metavar="SECONDS",
+        help="Wait so long between two rings.",
+    ),
+    click.option(
+        "--max-parallel",
+        type=click.IntRange(1, 64),
+        default=2,
+        show_default=True,
+        help="Transactions at once, over all workers.",
+    ),
+    click.option(
+        "--lock-timeout",
+        type=click.IntRange(1, 10_000),
+        default=200,
+        show_default=True,
+        metavar="MS",
+        help="An upgrade queues so long for a table in use, then tries later.",
+    ),
+    click.option(
+        "--attempts",
+        type=click.IntRange(1, 1000),
+        default=20,
+        show_default=True,
+        help="It tries so often.",
+    ),
+    click.option("--only-rings", is_flag=True, help="Leave out whoever is in none of the rings."),
+    click.option(
+        "--to",
+        metavar="REVISION",
+        help="Go back to this older revision: one of each chain that goes back, such as app_0004.",
+    ),
+)
+
+
 def policy_options(asked: Command) -> Command:
     """Gives a command the options that say how a rollout goes about it."""
-    options = [
-        click.option(
-            "--ring",
-            "rings",
-            multiple=True,
-            metavar="NAME=RULE",
-            help="name=5%, name=tier:starter, name=tag:beta or name=list:acme,globex; again for the"
-            f" next. Default: {' '.join(USUAL)}. Everybody else comes last.",
-        ),
-        click.option(
-            "--failure-budget",
-            metavar="N|N%",
-            default="0",
-            show_default=True,
-            help="So many of a ring may fail.",
-        ),
-        click.option(
-            "--soak",
-            type=click.FloatRange(0),
-            default=0.0,
-            metavar="SECONDS",
-            help="Wait so long between two rings.",
-        ),
-        click.option(
-            "--max-parallel",
-            type=click.IntRange(1, 64),
-            default=2,
-            show_default=True,
-            help="Transactions at once, over all workers.",
-        ),
-        click.option(
-            "--lock-timeout",
-            type=click.IntRange(1, 10_000),
-            default=200,
-            show_default=True,
-            metavar="MS",
-            help="An upgrade queues so long for a table in use, then tries later.",
-        ),
-        click.option(
-            "--attempts",
-            type=click.IntRange(1, 1000),
-            default=20,
-            show_default=True,
-            help="It tries so often.",
-        ),
-        click.option(
-            "--only-rings", is_flag=True, help="Leave out whoever is in none of the rings."
-        ),
-        click.option(
-            "--to",
-            metavar="REVISION",
-            help="Go back to this older revision: one of each chain that goes back, such as app_0004.",
-        ),
-    ]
-    for option in reversed(options):
+    for option in reversed(_POLICY):
         asked = option(asked)
     return asked
 

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from controlplane.domain.rollouts import ENDED
+from controlplane.domain.rollouts import ENDED, RolloutState
 
 Json = dict[str, Any]
 Show = Callable[[Json], None]
@@ -52,15 +52,19 @@ def picture(rollout: Json) -> RenderableType:
 
 
 def headline(rollout: Json) -> str:
-    """State, revision, rate and what is left, on one line."""
+    """State and revision, and of one that goes on rate and what is left, on one line."""
     told = [f"{rollout['state']}  to {rollout['revision']}"]
     if rollout["soaks_for_s"] and _lives(rollout):
         told.append(f"ring '{rollout['ring']}' begins in {span(rollout['soaks_for_s'])}")
-    if rollout["per_s"]:
-        told.append(f"{rollout['per_s']:.0f}/s")
-    if rollout["eta_s"]:
-        told.append(f"about {span(rollout['eta_s'])} left")
+    if rollout["state"] == RolloutState.RUNNING:
+        told += _pace(rollout)
     return "  ".join(told)
+
+
+def _pace(rollout: Json) -> list[str]:
+    rate, left = rollout["per_s"], rollout["eta_s"]
+    told = [f"{rate:.0f}/s" if rate >= 1 else f"{rate:.1f}/s"] if rate else []
+    return [*told, f"about {span(left)} left"] if left else told
 
 
 def _headline(rollout: Json) -> Text:

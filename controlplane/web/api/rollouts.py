@@ -4,6 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Response, Router, get, post
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -217,56 +218,39 @@ async def _ask(request: ApiRequest, rollout_id: UUID, what: Ask) -> RolloutBody:
         return rollout_body(rollout, await rollouts.progress(conn, rollout))
 
 
-@post(
-    "/{rollout_id:uuid}/pause",
-    operation_id="pauseRollout",
-    summary="Pause a rollout",
-    status_code=200,
-    guards=[super_admins_only],
-    responses=problems(401, 403, 404, 409, 413, 422),
-)
-async def pause_rollout(request: ApiRequest, rollout_id: FromPath[UUID]) -> RolloutBody:
-    """Begin no further upgrade; those under way end."""
-    return await _ask(request, rollout_id, Ask.PAUSE)
+_HELP = {
+    Ask.PAUSE: ("Pause a rollout", "Begin no further upgrade; those under way end."),
+    Ask.RESUME: (
+        "Resume a paused or halted rollout",
+        "Go on. Of a halted one, what failed is left as it is, and its budget begins anew.",
+    ),
+    Ask.RETRY: (
+        "Upgrade again what failed",
+        "Put the failed tenants, and no others, back among those that are to be upgraded, and go on.",
+    ),
+    Ask.CANCEL: (
+        "Cancel a rollout",
+        "End it for good. Who was upgraded stays so; another rollout takes up who was not.",
+    ),
+}
 
 
-@post(
-    "/{rollout_id:uuid}/resume",
-    operation_id="resumeRollout",
-    summary="Resume a paused or halted rollout",
-    status_code=200,
-    guards=[super_admins_only],
-    responses=problems(401, 403, 404, 409, 413, 422),
-)
-async def resume_rollout(request: ApiRequest, rollout_id: FromPath[UUID]) -> RolloutBody:
-    """Go on. Of a halted one, what failed is left as it is, and its budget begins anew."""
-    return await _ask(request, rollout_id, Ask.RESUME)
+def _asking(what: Ask) -> HTTPRouteHandler:
+    summary, description = _HELP[what]
 
+    @post(
+        f"/{{rollout_id:uuid}}/{what}",
+        operation_id=f"{what}Rollout",
+        summary=summary,
+        description=description,
+        status_code=200,
+        guards=[super_admins_only],
+        responses=problems(401, 403, 404, 409, 413, 422),
+    )
+    async def ask(request: ApiRequest, rollout_id: FromPath[UUID]) -> RolloutBody:
+        return await _ask(request, rollout_id, what)
 
-@post(
-    "/{rollout_id:uuid}/retry",
-    operation_id="retryRollout",
-    summary="Upgrade again what failed",
-    status_code=200,
-    guards=[super_admins_only],
-    responses=problems(401, 403, 404, 409, 413, 422),
-)
-async def retry_rollout(request: ApiRequest, rollout_id: FromPath[UUID]) -> RolloutBody:
-    """Put the failed tenants, and no others, back among those that are to be upgraded, and go on."""
-    return await _ask(request, rollout_id, Ask.RETRY)
-
-
-@post(
-    "/{rollout_id:uuid}/cancel",
-    operation_id="cancelRollout",
-    summary="Cancel a rollout",
-    status_code=200,
-    guards=[super_admins_only],
-    responses=problems(401, 403, 404, 409, 413, 422),
-)
-async def cancel_rollout(request: ApiRequest, rollout_id: FromPath[UUID]) -> RolloutBody:
-    """End it for good. Who was upgraded stays so; another rollout takes up who was not."""
-    return await _ask(request, rollout_id, Ask.CANCEL)
+    return ask
 
 
 router = Router(
@@ -279,9 +263,6 @@ router = Router(
         get_rollout,
         list_targets,
         watch_rollout,
-        pause_rollout,
-        resume_rollout,
-        retry_rollout,
-        cancel_rollout,
+        *map(_asking, Ask),
     ],
 )

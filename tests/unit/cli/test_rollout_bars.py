@@ -53,6 +53,16 @@ def test_a_soak_says_how_long_it_lasts():
     assert headline(told) == "running  to core_0003,own_0002  ring 'rest' begins in 10 min"
 
 
+@pytest.mark.parametrize(("per_s", "told"), [(0.24, "0.2/s"), (1.6, "2/s"), (412.4, "412/s")])
+def test_a_slow_rate_is_told_in_tenths(per_s, told):
+    assert headline(rollout(per_s=per_s)).split("  ")[2] == told
+
+
+@pytest.mark.parametrize("state", ["halted", "paused", "cancelled"])
+def test_what_rests_has_neither_rate_nor_time_left(state):
+    assert headline(rollout(state=state)) == f"{state}  to core_0003,own_0002"
+
+
 def test_elsewhere_there_is_a_line_for_each_tenth_of_a_ring(capsys):
     with bars() as show:
         for done in range(101):
