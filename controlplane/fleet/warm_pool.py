@@ -20,6 +20,7 @@ from controlplane.provisioning.waiting import first_of
 from controlplane.store import warm_schemas
 from controlplane.tenancy.create import create
 from controlplane.tenancy.drop import drop
+from controlplane.tenancy.ownership import find
 from controlplane.tenancy.stamp import stamps
 from controlplane.tenancy.template import Template
 
@@ -130,7 +131,10 @@ class WarmPool:
         """Whether it was not being handed out. A large one goes in several transactions."""
         if not await warm_schemas.hold(conn, tenant_id):
             return False
-        if await drop(conn, tenant_id=tenant_id, mark=self._mark(tenant_id)):
+        if not (await find(conn, tenant_id)).untaken(self._mark(tenant_id)):
+            log.warning("warm_schema_is_a_tenants", tenant=str(tenant_id))
+            await warm_schemas.forget(conn, tenant_id)
+        elif await drop(conn, tenant_id=tenant_id, mark=self._mark(tenant_id)):
             await warm_schemas.forget(conn, tenant_id)
         else:
             await warm_schemas.give_up(conn, [tenant_id])

@@ -14,11 +14,16 @@ from controlplane.store.warm_tables import warm_schemas as table
 
 CHANNEL = "controlplane_warm_pool"
 _LOCK = "controlplane/warm-pool"
-# As many as fill it again are told of one that went.
+# As many as fill it again are told of one that went. A row may be older than what it tells of: from
+# a backup, or because a release that knows no pool took the schema for an orphan.
 _CLAIM = text("""
 WITH one AS (
   DELETE FROM public.warm_schemas WHERE tenant_id = (
-    SELECT tenant_id FROM public.warm_schemas WHERE recipe = :recipe AND NOT going
+    SELECT tenant_id FROM public.warm_schemas w WHERE recipe = :recipe AND NOT going
+      AND NOT EXISTS (SELECT FROM public.tenants t WHERE t.id = w.tenant_id)
+      AND pg_catalog.obj_description(pg_catalog.to_regnamespace(
+        'tenant_' || replace(tenant_id::text, '-', '')), 'pg_namespace')
+        LIKE 'controlplane/%/' || tenant_id || '/' || tenant_id
     ORDER BY made_at LIMIT 1 FOR UPDATE SKIP LOCKED)
   RETURNING tenant_id, stamp
 )

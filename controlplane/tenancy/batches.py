@@ -5,6 +5,7 @@ first) that returns the next one, or the same as one statement with `:after` tha
 says that nothing is left; then its `upgrade` follows, and the revision is entered.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,5 +79,15 @@ def _batch(step: RevisionStep, connection: Connection, after: Any) -> Any:
     if found is None or isinstance(found, int | str | list | dict):
         if found is not None and found == after:
             raise RevisionFailed(f"A batch of {step.revision.revision} does not get any further.")
+        _keepable(step.revision.revision, found)
         return found
     return str(found)
+
+
+def _keepable(revision: str, position: Any) -> None:
+    try:
+        json.dumps(position)
+    except (TypeError, ValueError) as error:
+        raise RevisionFailed(
+            f"A position of {revision} is not made of numbers and texts."
+        ) from error

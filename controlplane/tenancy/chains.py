@@ -16,7 +16,9 @@ def heads_at(template: Template, newest: Collection[str], to: str) -> frozenset[
     Raises TemplateInvalid for an unknown one, and where a whole chain would be gone.
     """
     scripts = environment.revisions(template)
-    named = frozenset(part.strip() for part in to.split(",") if part.strip())
+    named = _foremost(scripts, frozenset(part.strip() for part in to.split(",") if part.strip()))
+    if not named:
+        raise TemplateInvalid("It names no revision.")
     stay = {head for head in newest if not named & environment.below(scripts, (head,))}
     heads = named | stay
     kept = environment.below(scripts, tuple(heads))
@@ -26,6 +28,17 @@ def heads_at(template: Template, newest: Collection[str], to: str) -> frozenset[
                 f"It would take away the whole chain that begins with {revision.revision}."
             )
     return heads
+
+
+def _foremost(scripts: ScriptDirectory, named: frozenset[str]) -> frozenset[str]:
+    """Without those that lie before another of them: a schema is never at both."""
+    before = {
+        one
+        for one in named
+        for other in named - {one}
+        if one in environment.below(scripts, (other,))
+    }
+    return named - before
 
 
 def past(template: Template, revision: str, candidates: Iterable[str]) -> frozenset[str]:

@@ -26,6 +26,9 @@ WITH space AS (
   WHERE p.classid = 'pg_class'::regclass
 ), index AS (
   SELECT r.schema, i.indexrelid AS oid, i.xmin FROM relation r JOIN pg_index i ON i.indrelid = r.oid
+), type AS (
+  SELECT p.schema, t.oid, t.xmin FROM part p JOIN pg_type t ON t.oid = p.oid
+  WHERE p.classid = 'pg_type'::regclass
 ), written AS (
   SELECT schema, xmin FROM space
   UNION ALL SELECT schema, xmin FROM part
@@ -38,6 +41,11 @@ WITH space AS (
   UNION ALL SELECT schema, p.xmin FROM relation r JOIN pg_policy p ON p.polrelid = r.oid
   UNION ALL SELECT schema, t.xmin FROM relation r JOIN pg_trigger t ON t.tgrelid = r.oid
   UNION ALL SELECT schema, w.xmin FROM relation r JOIN pg_rewrite w ON w.ev_class = r.oid
+  UNION ALL SELECT schema, f.xmin FROM part p JOIN pg_proc f ON f.oid = p.oid
+    WHERE p.classid = 'pg_proc'::regclass
+  UNION ALL SELECT schema, t.xmin FROM type t
+  UNION ALL SELECT schema, e.xmin FROM type t JOIN pg_enum e ON e.enumtypid = t.oid
+  UNION ALL SELECT schema, c.xmin FROM type t JOIN pg_constraint c ON c.contypid = t.oid
   UNION ALL SELECT schema, m.xmin FROM space s JOIN pg_auth_members m
     ON m.roleid = to_regrole(quote_ident(s.schema::text))
 )

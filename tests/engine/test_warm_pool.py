@@ -9,14 +9,12 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from controlplane import wiring
 from controlplane.cli.root import run
 from controlplane.domain.drift import Kind
 from controlplane.domain.naming import schema_name
 from controlplane.domain.rings import parse_rings
 from controlplane.domain.rollouts import Policy
 from controlplane.errors import SubdomainTaken
-from controlplane.fleet.warm_pool import WarmPool
 from controlplane.provisioning import requests
 from controlplane.provisioning.plans import PROVISION
 from controlplane.store import rollouts, warm_schemas
@@ -25,6 +23,7 @@ from tests.engine.ground import Ground
 from tests.engine.lab import ACTOR, Lab, environment
 from tests.engine.lives import at, open_trial
 from tests.engine.plans_under_test import Scenario, found
+from tests.engine.pools import filled, hurt, oid, pool_of, ready, settled
 from tests.engine.world import assert_world
 
 pytestmark = pytest.mark.anyio
@@ -37,42 +36,6 @@ async def lab(ground: Ground) -> AsyncIterator[Lab]:
     """With the bystander 'globex', and an empty pool."""
     async with ground.anew():
         yield ground.lab
-
-
-def pool_of(lab: Lab, size: int, recipe: str | None = None) -> WarmPool:
-    made = wiring.open_warm_pool(lab.parts)
-    return replace(made, size=size, recipe=recipe or made.recipe)
-
-
-async def settled(pool: WarmPool) -> None:
-    await pool.look()
-    while await pool.turn():
-        pass
-
-
-async def filled(lab: Lab, size: int, recipe: str | None = None) -> set[UUID]:
-    """The ids of as many as are wanted."""
-    await settled(pool_of(lab, size, recipe))
-    made = await ready(lab)
-    assert len(made) == size
-    return made
-
-
-async def ready(lab: Lab) -> set[UUID]:
-    rows = await lab.sql("SELECT tenant_id FROM public.warm_schemas WHERE NOT going")
-    return {row.tenant_id for row in rows}
-
-
-async def oid(lab: Lab, tenant_id: UUID) -> int | None:
-    asked = await lab.sql("SELECT to_regnamespace(:name)::oid AS oid", name=schema_name(tenant_id))
-    found: int | None = asked[0].oid
-    return found
-
-
-async def hurt(lab: Lab, tenant_id: UUID) -> None:
-    """Somebody takes a default away by hand."""
-    table = f"{schema_name(tenant_id)}.users"
-    await lab.sql(f"ALTER TABLE {table} ALTER COLUMN tenant_id DROP DEFAULT")
 
 
 async def test_a_schema_made_ahead_becomes_the_tenants(lab):

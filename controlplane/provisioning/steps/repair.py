@@ -39,8 +39,10 @@ class Upgrade(OneWay):
     condition: ClassVar[str | None] = "SchemaReady"
 
     async def ensure(self, tx: AsyncConnection, target: Target) -> Output:
-        if frozen(target.tenant.conditions):
-            return {"revision": target.tenant.revision}
+        # The target's is as it was when the operation was claimed.
+        tenant = await tenants.get(tx, target.tenant.id, lock=True)
+        if frozen(tenant.conditions):
+            return {"revision": tenant.revision}
         revision = await upgrade(tx, tenant_id=target.tenant.id, template=self.template)
         await tenants.set_revision(tx, target.tenant.id, revision)
         return {"revision": revision}

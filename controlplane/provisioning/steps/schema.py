@@ -11,7 +11,7 @@ from controlplane.provisioning.warm import WARM
 from controlplane.store import tenants
 from controlplane.tenancy.create import create
 from controlplane.tenancy.drop import drop, left_over
-from controlplane.tenancy.ownership import find
+from controlplane.tenancy.ownership import find, sign
 from controlplane.tenancy.stamp import stamps
 from controlplane.tenancy.template import Template
 
@@ -46,6 +46,9 @@ class Schema:
             app_login=self.app_login,
             template=self.template,
         )
+        if target.params.get(WARM) is not None:
+            # Whatever row of the pool comes back, out of a backup, this schema is never its again.
+            await sign(tx, target.tenant.id, target.mark)
         await tenants.set_revision(tx, target.tenant.id, revision)
         return {"revision": revision}
 

@@ -214,3 +214,15 @@ async def test_a_batch_that_gets_nowhere_is_a_failure(fleet):
     outcomes = [await upgrader.one(rollout, fleet.tenants["acme"]) for _ in range(3)]
     assert outcomes == [Outcome.PART, Outcome.PART, Outcome.FAILED]
     assert "own_0003 does not get any further" in (await fleet.error(rollout, "acme"))[0]["detail"]
+
+
+NO_POSITION = "online = True\ndef batch(after):\n    return {'at': object()}"
+
+
+async def test_a_position_that_cannot_be_kept_is_a_failure(fleet):
+    odd = batched(fleet, "odd", NO_POSITION)
+    upgrader = Upgrader(fleet.engine, fleet.database.installation, ByAlembic(odd))
+    rollout = await fleet.begin(of=odd, to=LAST)
+    outcomes = [await upgrader.one(rollout, fleet.tenants["acme"]) for _ in range(2)]
+    assert outcomes == [Outcome.PART, Outcome.FAILED]
+    assert "own_0003" in (await fleet.error(rollout, "acme"))[0]["detail"]

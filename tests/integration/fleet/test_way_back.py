@@ -1,10 +1,12 @@
 """Rollouts to an older revision, and tenants that stay where they are."""
 
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 from sqlalchemy.engine import make_url
 
+from controlplane.domain.naming import Mark
 from controlplane.domain.rings import parse_rings
 from controlplane.domain.rollouts import RolloutState
 from controlplane.domain.tenants import frozen
@@ -12,6 +14,8 @@ from controlplane.errors import InvalidState, RolloutRefused
 from controlplane.fleet import freezing, planning, requests
 from controlplane.fleet.online import ByAlembic
 from controlplane.fleet.upgrading import Compiled, Outcome, Upgrader
+from controlplane.provisioning.step import Target
+from controlplane.provisioning.steps.repair import Upgrade
 from controlplane.store import tenants
 from controlplane.tenancy import template
 from tests.integration.fleet.ground import ACTOR, ADDS, AFTER, BEFORE, NAMES, POLICY
@@ -91,6 +95,8 @@ async def test_a_ring_goes_back_and_the_others_stay(fleet):
     await fleet.sql("UPDATE public.tenants SET revision = 'core_0002' WHERE subdomain = 'stark'")
     assert (await planned(fleet, both, to=BEFORE)).targets == 3
     await fleet.sql("UPDATE public.tenants SET revision = :at WHERE subdomain = 'stark'", at=AFTER)
+    # Of two in one chain the later one is meant: less is lost by it.
+    assert (await planned(fleet, both, to="own_0001,own_0002")).revision == AFTER
     everybody = await planned(fleet, both, to=BEFORE)
     assert everybody.targets == 4
     assert (await carried_out(fleet, everybody, both)).state is RolloutState.SUCCEEDED
@@ -119,6 +125,7 @@ async def test_a_way_back_that_reads_rows_is_run_by_alembic(fleet):
     [
         ("raise NotImplementedError('no')", "own_0001", (), "own_0002 has no downgrade: no."),
         (BACK, "own_0009", (), "no revision 'own_0009'"),
+        (BACK, ",", (), "names no revision"),
         (BACK, "core_0003,own_0001,", (AFTER,), f"serve {AFTER} .* tenant at {BEFORE}"),
         ('op.drop_column("notes", "titel")', "own_0001", (), '"titel" .* does not exist'),
     ],
@@ -156,6 +163,20 @@ async def test_a_frozen_tenant_is_skipped_and_said_so_until_it_is_no_more(fleet)
     await fleet.begin()
     await fleet.work()
     assert fleet.revisions() == THERE
+
+
+async def test_a_repair_leaves_alone_who_was_frozen_after_it_began(fleet):
+    async with fleet.engine.connect() as conn:
+        begun = await tenants.get(conn, fleet.tenants["acme"])
+    await freeze(fleet, "acme")
+    target = Target(begun, Mark(fleet.database.installation, begun.id, uuid4()), {}, None)
+    async with fleet.engine.begin() as tx:
+        assert await Upgrade(fleet.new).ensure(tx, target) == {"revision": BEFORE}
+    await unfreeze(fleet, "acme")
+    assert fleet.revision("acme") == BEFORE
+    async with fleet.engine.begin() as tx:
+        assert await Upgrade(fleet.new).ensure(tx, target) == {"revision": AFTER}
+    assert fleet.revision("acme") == AFTER
 
 
 async def test_a_tenant_without_a_schema_cannot_be_frozen(fleet):
