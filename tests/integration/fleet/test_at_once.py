@@ -50,7 +50,9 @@ async def test_what_fails_is_entered_without_being_tried_again_at_once(fleet):
 
 async def test_an_owner_who_may_make_nothing_temporary_goes_step_by_step(fleet):
     with psycopg.connect(fleet.database.owner_url) as conn:
-        name, owner = conn.execute("SELECT current_database(), current_user").fetchone()
+        row = conn.execute("SELECT current_database(), current_user").fetchone()
+    assert row is not None
+    name, owner = row
     names = {"database": Identifier(name), "owner": Identifier(owner)}
     revoke = SQL("REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC, {owner}").format(**names)
     grant = SQL("GRANT TEMPORARY ON DATABASE {database} TO PUBLIC, {owner}").format(**names)

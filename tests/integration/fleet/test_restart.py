@@ -33,7 +33,8 @@ async def test_a_rollout_goes_on_where_a_restart_has_cut_it_off(tmp_path):
 
 async def _cut_off(fleet, running):
     """How many were upgraded when it was."""
-    waits, stopping, upgraded = fleet.waiting(), asyncio.Event(), []
+    waits, stopping = fleet.waiting(), asyncio.Event()
+    upgraded: list[int] = []
     rollout = await fleet.begin(of=waits, lock_timeout_ms=60_000)
     with closing(psycopg.connect(fleet.database.superuser_url)) as holder:
 
