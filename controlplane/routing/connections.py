@@ -93,6 +93,9 @@ async def _to_its_end(doing: Coroutine[Any, Any, bool | None]) -> bool | None:
         while not task.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
+        if not task.cancelled():
+            # The cancel goes before it; asyncio is not to complain that nobody heard.
+            task.exception()
         raise
 
 

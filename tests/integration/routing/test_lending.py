@@ -1,6 +1,7 @@
 """A borrower who is cancelled at any moment ends, and the pool has its connection again."""
 
 import asyncio
+import gc
 import random
 from contextlib import asynccontextmanager, suppress
 
@@ -60,6 +61,30 @@ async def test_a_cancel_while_the_connection_goes_back_does_not_lose_it(world, t
         with pytest.raises(asyncio.CancelledError):
             await borrower
         await _borrow(pool)
+
+
+class Broken(SlowToTakeBack):
+    """Takes back, and fails."""
+
+    async def putconn(self, conn):
+        await super().putconn(conn)
+        raise OSError("mine")
+
+
+async def test_an_error_on_the_way_back_of_who_is_cancelled_is_no_stray(world):
+    strays = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: strays.append(told))
+    async with Broken(world.app) as pool:
+        borrower = asyncio.create_task(_borrow(pool))
+        await pool.coming_back.wait()
+        borrower.cancel()
+        await asyncio.wait([borrower], timeout=0.01)
+        pool.gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await borrower
+    del borrower
+    gc.collect()
+    assert strays == []
 
 
 async def test_a_cancel_that_the_pool_overhears_is_heeded_and_the_connection_goes_back(pool):
