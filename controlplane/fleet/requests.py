@@ -1,6 +1,7 @@
 """What may be asked of rollouts. Each function takes a connection, in whose transaction the request
 is accepted whole or not at all, and never commits."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.rings import Member, assign, tags_of
 from controlplane.domain.rollouts import Ask, Policy, RolloutState, answer
-from controlplane.domain.tenants import TenantState, Tier
+from controlplane.domain.tenants import TenantState, Tier, frozen
 from controlplane.errors import InvalidState
 from controlplane.fleet import journal
 from controlplane.store import audit, rollouts
@@ -24,17 +25,16 @@ _PURGED = (TenantState.PURGING, TenantState.PURGED)
 @dataclass(frozen=True)
 class Fleet:
     """The tenants with a schema: those `behind` a revision by ring, with the revision that the
-    catalog says of each, and how many are there already."""
+    catalog says of each, and how many are there already. Those of them that are `frozen` are skipped."""
 
     behind: dict[UUID, tuple[int, str | None]]
     at_revision: int
+    frozen: frozenset[UUID] = frozenset()
 
-    def starts(self) -> dict[str, int]:
-        """How many are at each revision."""
-        found: dict[str, int] = {}
-        for _, revision in self.behind.values():
-            found[revision or ""] = found.get(revision or "", 0) + 1
-        return found
+    def starts(self) -> Counter[str]:
+        """How many are to leave each revision: a way for who is frozen there need not be."""
+        leaving = self.behind.keys() - self.frozen
+        return Counter(self.behind[tenant_id][1] or "" for tenant_id in leaving)
 
     def sizes(self, policy: Policy) -> list[int]:
         """How many are in each ring."""
@@ -52,7 +52,7 @@ async def fleet(
     """Who would be brought to a revision now: every schema, in whatever state its tenant is; with
     `starts` those alone that are at one of these."""
     c = tenants.c
-    query = select(c.id, c.subdomain, c.tier, c.revision, c.metadata)
+    query = select(c.id, c.subdomain, c.tier, c.revision, c.metadata, c.conditions)
     rows = (await conn.execute(query.where(c.revision.is_not(None), c.state.not_in(_PURGED)))).all()
     behind = {
         row.id: row
@@ -67,6 +67,7 @@ async def fleet(
     return Fleet(
         {key: (ring, behind[key].revision) for key, ring in rings.items()},
         at_revision=sum(1 for row in rows if row.revision == revision),
+        frozen=frozenset(key for key, row in behind.items() if frozen(row.conditions)),
     )
 
 

@@ -140,7 +140,11 @@ async def test_batches_are_done_once_though_their_process_dies_between_them(flee
     rollout = await fleet.begin(of=deadly, to=LAST)
     roller = fleet.roller(of=deadly, lanes=1)
     # The child has died in the second batch of one tenant; what the first had done is there.
-    await fleet.roller(of=deadly, lanes=1).turn(asyncio.Event())
+    first = fleet.roller(of=deadly, lanes=1)
+    try:
+        await first.turn(asyncio.Event())
+    finally:
+        await asyncio.to_thread(first.online.close)
     assert await _over(fleet, rollout, roller) is RolloutState.SUCCEEDED
     assert await _at(fleet) == dict.fromkeys(NAMES, LAST)
     assert {name: _titles(fleet, name) for name in NAMES} == dict.fromkeys(NAMES, DONE)

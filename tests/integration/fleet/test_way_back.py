@@ -165,6 +165,18 @@ async def test_a_frozen_tenant_is_skipped_and_said_so_until_it_is_no_more(fleet)
     assert fleet.revisions() == THERE
 
 
+async def test_who_is_frozen_at_what_the_template_has_forgotten_keeps_nobody_from_going_on(fleet):
+    both = two_ways(fleet, "both", BACK)
+    at = "UPDATE public.tenants SET revision = :at WHERE subdomain = 'acme'"
+    await fleet.sql(at, at="core_0003,own_0000")
+    with pytest.raises(RolloutRefused, match="does not lead on"):
+        await planned(fleet, both, to=None)
+    await freeze(fleet, "acme")
+    plan = await planned(fleet, both, to=None)
+    assert [(path.revision, path.tenants) for path in plan.paths] == [(BEFORE, len(NAMES) - 1)]
+    await unfreeze(fleet, "acme")
+
+
 async def test_a_repair_leaves_alone_who_was_frozen_after_it_began(fleet):
     async with fleet.engine.connect() as conn:
         begun = await tenants.get(conn, fleet.tenants["acme"])
