@@ -1,6 +1,7 @@
 """What a rollout costs: one column and one index for every tenant of the sample template, by a worker's
 loop with one and with two transactions at once, and by a bare psycopg connection that sends the same
-SQL tenant by tenant; in turn, in one run. And Alembic's upgrade, tenant by tenant.
+SQL tenant by tenant; in turn, in one run. Alembic's upgrade, tenant by tenant, and django-tenants'
+`migrate_schemas`, where it installs.
 
     .venv/bin/python bench/fleet.py [--tenants N] [--rounds N] [--json]
 """
@@ -8,7 +9,6 @@ SQL tenant by tenant; in turn, in one run. And Alembic's upgrade, tenant by tena
 import argparse
 import asyncio
 import json
-import shutil
 import statistics
 import sys
 import tempfile
@@ -18,13 +18,15 @@ from pathlib import Path
 from time import perf_counter
 from uuid import UUID, uuid4
 
+import django_fleet
 import ground
 import pool
 import psycopg
+from fleet_templates import templates
 from psycopg.sql import SQL, Identifier, Literal
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from controlplane import assets, log, settings
+from controlplane import log, settings
 from controlplane.connections import installation_of, open_upgrades
 from controlplane.domain.naming import Mark, schema_name
 from controlplane.domain.rings import parse_rings
@@ -39,33 +41,14 @@ from controlplane.tenancy import alembic_run
 from controlplane.tenancy.compile import compiled
 from controlplane.tenancy.create import create
 from controlplane.tenancy.scope import enter
-from controlplane.tenancy.template import Template, load
+from controlplane.tenancy.template import Template
 
 # So many tenants say how long Alembic takes.
 ALEMBIC = 40
+DJANGO = 100
 # So many claims and tenants, each way, what the warm pool gains.
 POOL = 12
-KEYS = ("upgrade_vs_floor", "two_vs_one", "vs_alembic", "noop_s", *pool.KEYS)
-_REVISION = '''"""One column and one index."""
-
-import sqlalchemy as sa
-from alembic import op
-
-revision = "app_0002"
-down_revision = "app_0001"
-branch_labels = None
-depends_on = None
-
-
-def upgrade() -> None:
-    op.add_column("documents", sa.Column("remark", sa.Text()))
-    op.create_index("ix_documents_remark", "documents", ["remark"])
-
-
-def downgrade() -> None:
-    op.drop_index("ix_documents_remark", "documents")
-    op.drop_column("documents", "remark")
-'''
+KEYS = ("upgrade_vs_floor", "two_vs_one", "vs_alembic", "vs_django_tenants", "noop_s", *pool.KEYS)
 _BACK = SQL("""
 SET LOCAL app.current_tenant_id = {id};
 ALTER TABLE {schema}.documents DROP COLUMN IF EXISTS remark;
@@ -122,16 +105,25 @@ class Bench:
             conn.execute("TRUNCATE public.rollouts CASCADE")
             conn.execute("VACUUM ANALYZE public.tenants")
 
-    async def floor(self) -> float:
-        """Seconds of the same SQL over one bare connection, a transaction each."""
+    def floor(self, connections: int) -> Callable[[], Awaitable[float]]:
+        """Seconds of the same SQL over bare connections, a transaction each."""
         script = compiled(self.new, start=frozenset(compiled(self.old).heads))
-        begun = perf_counter()
-        with psycopg.connect(self.site.owner_url, autocommit=True) as conn:
-            for tenant in self.tenants:
-                body = script.render(schema=schema_name(tenant), tenant_id=tenant)
-                with conn.transaction():
-                    conn.execute(f"{enter(tenant)}; SET LOCAL lock_timeout = 200;\n{body}".encode())
-        return perf_counter() - begun
+
+        def loop(some: list[UUID]) -> None:
+            with psycopg.connect(self.site.owner_url, autocommit=True) as conn:
+                for tenant in some:
+                    body = script.render(schema=schema_name(tenant), tenant_id=tenant)
+                    before = f"{enter(tenant)}; SET LOCAL lock_timeout = 200;\n"
+                    with conn.transaction():
+                        conn.execute(f"{before}{body}".encode())
+
+        async def seconds() -> float:
+            begun = perf_counter()
+            shares = (self.tenants[number::connections] for number in range(connections))
+            await asyncio.gather(*(asyncio.to_thread(loop, share) for share in shares))
+            return perf_counter() - begun
+
+        return seconds
 
     def rollout(self, lanes: int) -> Callable[[], Awaitable[float]]:
         async def seconds() -> float:
@@ -216,24 +208,21 @@ def main() -> None:
         figures = asyncio.run(_measure(site, Path(folder), wanted.tenants, wanted.rounds))
     print(_table(figures, wanted.tenants))
     if wanted.json:
-        print(json.dumps({name: round(figures[name], 3) for name in KEYS}))
-
-
-def _templates(folder: Path) -> tuple[Template, Template]:
-    """The sample's, and the sample's with one more revision."""
-    for name in ("old", "new"):
-        shutil.copytree(assets.folder("tenant_template"), folder / name)
-    (folder / "new" / "versions" / "app_0002_remark.py").write_text(_REVISION)
-    return load(folder / "old"), load(folder / "new")
+        print(json.dumps({name: round(figures[name], 3) for name in KEYS if name in figures}))
 
 
 async def _measure(site: ground.Site, folder: Path, tenants: int, rounds: int) -> dict[str, float]:
-    old, new = _templates(folder)
+    old, new = templates(folder)
     owner = open_upgrades(settings.load(site.values))
     try:
         bench = Bench(site, owner, await installation_of(owner), old, new, [])
         await bench.fill(tenants)
-        ways = {"floor": bench.floor, "one": bench.rollout(1), "two": bench.rollout(2)}
+        ways = {
+            "floor": bench.floor(1),
+            "one": bench.rollout(1),
+            "two": bench.rollout(2),
+            "floor_two": bench.floor(2),
+        }
         taken: dict[str, list[float]] = {name: [] for name in ways}
         # Once per process and template: a second of Alembic, and the trial.
         await bench.plan(Policy(parse_rings([])))
@@ -247,23 +236,32 @@ async def _measure(site: ground.Site, folder: Path, tenants: int, rounds: int) -
     finally:
         await owner.dispose()
     seconds = {name: statistics.median(each) for name, each in taken.items()}
-    pairs = zip(taken["floor"], taken["one"], strict=True)
+
+    def rate(way: str, of: str) -> float:
+        pairs = zip(taken[of], taken[way], strict=True)
+        return statistics.median(other / each for other, each in pairs)
+
     return {
         **{f"{name}_per_s": tenants / each for name, each in seconds.items()},
         "alembic_per_s": 1 / alembic_s,
-        "upgrade_vs_floor": statistics.median(floor / one for floor, one in pairs),
-        "two_vs_one": statistics.median(
-            one / two for one, two in zip(taken["one"], taken["two"], strict=True)
-        ),
+        "upgrade_vs_floor": rate("one", "floor"),
+        "two_vs_one": rate("two", "one"),
+        "floor_two_vs_one": rate("floor_two", "floor"),
         "vs_alembic": alembic_s * tenants / seconds["one"],
         "noop_s": noop_s,
         **await pool.figures(site, POOL),
+        **django_fleet.figures(site.owner_url, min(tenants, DJANGO), ours=tenants / seconds["two"]),
     }
 
 
 def _table(figures: dict[str, float], tenants: int) -> str:
     rows = [
         ("bare connection (floor)", f"{figures['floor_per_s']:.0f} tenants/s", "1.00"),
+        (
+            "two bare connections",
+            f"{figures['floor_two_per_s']:.0f} tenants/s",
+            f"{figures['floor_two_vs_one']:.2f} of one",
+        ),
         (
             "rollout, one at once",
             f"{figures['one_per_s']:.0f} tenants/s",
@@ -279,6 +277,7 @@ def _table(figures: dict[str, float], tenants: int) -> str:
             f"{figures['alembic_per_s']:.0f} tenants/s",
             f"one: {figures['vs_alembic']:.1f} times",
         ),
+        *django_fleet.table(figures),
         (f"nothing to do, {tenants} tenants", f"{figures['noop_s']:.2f} s", ""),
         *pool.table(figures),
     ]
