@@ -48,12 +48,13 @@ def make(number: int) -> None:
     import django  # noqa: PLC0415  after the settings
 
     django.setup()
+    from django.apps import apps  # noqa: PLC0415  as above
     from django.db import connection  # noqa: PLC0415  as above
-    from peer_shared.models import PeerTenant  # noqa: PLC0415  as above
 
+    peer_tenant = apps.get_model("peer_shared", "PeerTenant")
     call_command("migrate_schemas", shared=True, verbosity=0)
     for each in range(number):
-        tenant = PeerTenant(schema_name=f"peer_{each:05}", name="Peer")
+        tenant = peer_tenant(schema_name=f"peer_{each:05}", name="Peer")
         tenant.auto_create_schema = False
         tenant.save(verbosity=0)
         with connection.cursor() as cursor:

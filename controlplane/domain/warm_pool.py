@@ -14,6 +14,8 @@ OTHERS_STAY_S = 3600.0
 # Not once a rollout brings the tenants to this template; a little, lest two workers of different
 # releases remove each other's as fast as they make them.
 OTHERS_STAY_AFTER_A_ROLLOUT_S = 60.0
+# A worker that was told another size may be making just these.
+SURPLUS_STAYS_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def next_move(pool: Collection[WarmSchema], *, recipe: str, size: int, rolled_ou
         return Make()
     stay_s = OTHERS_STAY_AFTER_A_ROLLOUT_S if rolled_out else OTHERS_STAY_S
     old = [e for e in pool if e.going or (e.recipe != recipe and e.age_s >= stay_s)]
-    surplus = sorted(ready, key=lambda each: each.age_s)[size:]
+    ready.sort(key=lambda each: each.age_s)
+    surplus = [each for each in ready[size:] if each.age_s >= SURPLUS_STAYS_S]
     discarded = tuple(each.tenant_id for each in [*old, *surplus])
     return Discard(discarded) if discarded else Rest()

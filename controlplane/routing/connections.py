@@ -25,7 +25,7 @@ class Pool(Protocol):
     """What lends connections: psycopg_pool.AsyncConnectionPool, or anything of its shape.
 
     One pool per database, never one per tenant. A connection that comes back closed is to be
-    replaced.
+    replaced. The block that lends is left in another task than the one that entered it.
     """
 
     def connection(self) -> AbstractAsyncContextManager[AsyncConnection[Any]]: ...

@@ -60,13 +60,15 @@ class RedisCache:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """After what is under way; every later call raises CacheUnavailable."""
+        """After what is under way, unless cancelled; every later call raises CacheUnavailable."""
         if self._closed:
             return
         self._closed = True
-        for _ in range(CONNECTIONS):
-            await self._slots.acquire()
-        await self._client.aclose()
+        try:
+            for _ in range(CONNECTIONS):
+                await self._slots.acquire()
+        finally:
+            await self._client.aclose()
 
     async def get(self, key: str) -> bytes | None:
         """As Cache.get."""

@@ -1,23 +1,45 @@
 """The public schema's migrations, run by Alembic under one advisory lock."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from controlplane import assets
+from controlplane.errors import StartupError
 from controlplane.store.direct import RUNNING, check_direct, check_refusal
 from controlplane.store.logins import MIGRATION_LOCK
 from controlplane.store.urls import sqlalchemy_url
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:lock)").bindparams(lock=MIGRATION_LOCK)
+# Whoever asks for a table while a migration waits for it queues behind the migration.
+_LOCK_TIMEOUT = text("SELECT set_config('lock_timeout', :ms, true)")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often a migration asks for its locks, how long it queues each time and rests between."""
+
+    times: int = 60
+    queues_s: float = 2.0
+    rests_s: float = 3.0
+
+
+USUAL = Patience()
+_IN_THE_WAY = (
+    "The database is as it was: a long transaction kept the migration from its tables. See"
+    " pg_stat_activity for the oldest xact_start, end it, and run this again."
+)
 
 
 def config(connection: Connection | None = None) -> Config:
@@ -38,9 +60,12 @@ def public_head() -> str:
     return head
 
 
-def upgrade_public(owner_url: str, revision: str = "head") -> None:
-    """Bring the public schema to a revision, in one transaction. Waits for another that does so."""
-    _run(owner_url, lambda connection: command.upgrade(config(connection), revision))
+def upgrade_public(owner_url: str, revision: str = "head", *, patience: Patience = USUAL) -> None:
+    """Bring the public schema to a revision, in one transaction. Waits for another that does so.
+
+    Raises StartupError, with nothing changed, where transactions of others hold its tables on and on.
+    """
+    _run(owner_url, lambda connection: command.upgrade(config(connection), revision), patience)
 
 
 def downgrade_public(owner_url: str, revision: str) -> None:
@@ -53,12 +78,27 @@ def check_public(owner_url: str) -> None:
     _run(owner_url, lambda connection: command.check(config(connection)))
 
 
-def _run(owner_url: str, act: Callable[[Connection], None]) -> None:
+def _run(owner_url: str, act: Callable[[Connection], None], patience: Patience = USUAL) -> None:
     # With public on the path Alembic takes it for the nameless default schema and sees other tables.
     path = {"options": "-c search_path=pg_catalog"}
     engine = create_engine(sqlalchemy_url(owner_url), poolclass=NullPool, connect_args=path)
+    for left in reversed(range(patience.times)):
+        try:
+            _once(engine, act, patience)
+        except OperationalError as error:
+            if not isinstance(error.orig, LockNotAvailable):
+                raise
+            if not left:
+                raise StartupError(_IN_THE_WAY) from error
+            time.sleep(patience.rests_s)  # noqa: TID251  there is no event loop
+        else:
+            return
+
+
+def _once(engine: Engine, act: Callable[[Connection], None], patience: Patience) -> None:
     with _direct(engine) as connection:
         connection.execute(_LOCK)
+        connection.execute(_LOCK_TIMEOUT, {"ms": str(round(patience.queues_s * 1000))})
         act(connection)
 
 

@@ -28,6 +28,12 @@ async def filled(lab: Lab, size: int, recipe: str | None = None) -> set[UUID]:
     return made
 
 
+async def emptied(lab: Lab) -> None:
+    """A surplus goes once it is old."""
+    await lab.sql("UPDATE public.warm_schemas SET made_at = made_at - interval '1 h'")
+    await settled(pool_of(lab, 0))
+
+
 async def ready(lab: Lab) -> set[UUID]:
     rows = await lab.sql("SELECT tenant_id FROM public.warm_schemas WHERE NOT going")
     return {row.tenant_id for row in rows}

@@ -23,7 +23,7 @@ from tests.engine.ground import Ground
 from tests.engine.lab import ACTOR, Lab, environment
 from tests.engine.lives import at, open_trial
 from tests.engine.plans_under_test import Scenario, found
-from tests.engine.pools import filled, hurt, oid, pool_of, ready, settled
+from tests.engine.pools import emptied, filled, hurt, oid, pool_of, ready, settled
 from tests.engine.world import assert_world
 
 pytestmark = pytest.mark.anyio
@@ -87,7 +87,7 @@ async def test_two_workers_at_once_fill_it_to_its_size_and_no_further(lab):
     await asyncio.gather(*(settled(pool_of(lab, 2)) for _ in range(2)))
     assert len(await ready(lab)) == 2
 
-    await settled(pool_of(lab, 0))
+    await emptied(lab)
 
     world = await assert_world(lab)
     assert world.warm == set()

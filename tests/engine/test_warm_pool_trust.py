@@ -11,7 +11,7 @@ from controlplane.store import tenants, warm_schemas
 from controlplane.tenancy.stamp import stamps
 from tests.engine.ground import Ground
 from tests.engine.lab import Lab
-from tests.engine.pools import filled, pool_of, settled
+from tests.engine.pools import emptied, filled
 from tests.engine.world import fingerprint
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +35,7 @@ async def test_what_a_tenant_has_had_goes_to_nobody_though_a_backup_brings_its_r
     await rename(lab, made, to=NOBODY)
     try:
         assert await taken(lab) is None
-        await settled(pool_of(lab, 0))
+        await emptied(lab)
     finally:
         await rename(lab, NOBODY, to=made)
 
@@ -65,7 +65,7 @@ async def test_what_an_older_release_cleans_up_is_not_handed_out(lab):
             conn, tenant_id=made, subdomain=parse_subdomain(f"orphan-{made.hex[:12]}")
         )
     assert await taken(lab) is None
-    await settled(pool_of(lab, 0))
+    await emptied(lab)
 
 
 async def test_a_function_or_type_that_somebody_changed_is_told(lab):
@@ -84,7 +84,7 @@ async def test_a_function_or_type_that_somebody_changed_is_told(lab):
         await lab.sql(f"ALTER {change.format(name)}")
         told.append(await stamp(lab, made))
     assert len(set(told)) == len(told)
-    await settled(pool_of(lab, 0))
+    await emptied(lab)
 
 
 async def stamp(lab: Lab, tenant_id: UUID) -> str:

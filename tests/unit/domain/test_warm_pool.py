@@ -7,6 +7,7 @@ import pytest
 from controlplane.domain.warm_pool import (
     OTHERS_STAY_AFTER_A_ROLLOUT_S,
     OTHERS_STAY_S,
+    SURPLUS_STAYS_S,
     Discard,
     Make,
     Rest,
@@ -31,8 +32,10 @@ def discards(*numbers: int) -> Discard:
         ([], 1, Make()),
         ([made(1)], 1, Rest()),
         ([made(1)], 2, Make()),
-        ([made(1, age_s=9), made(2)], 1, discards(1)),
-        ([made(1), made(2)], 0, discards(1, 2)),
+        ([made(1, age_s=SURPLUS_STAYS_S), made(2)], 1, discards(1)),
+        ([made(1, age_s=SURPLUS_STAYS_S), made(2, age_s=SURPLUS_STAYS_S)], 0, discards(1, 2)),
+        # Another worker, which was told another size, may just have made them.
+        ([made(1, age_s=SURPLUS_STAYS_S - 1), made(2)], 0, Rest()),
         # Of no use any more, and one is missing for it: that comes first.
         ([made(1, going=True)], 1, Make()),
         ([made(1, going=True), made(2)], 1, discards(1)),
