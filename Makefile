@@ -4,7 +4,7 @@ JOBS ?= auto
 BIN := .venv/bin
 DONE := .venv/.installed
 DEBIAN_15 := /usr/lib/postgresql/15/bin/postgres
-PYTEST := $(BIN)/pytest --numprocesses $(JOBS) --maxprocesses 8
+PYTEST := $(BIN)/pytest --numprocesses $(JOBS) --maxprocesses 8 --dist worksteal
 
 # Without byte code every start of a program costs seconds.
 unexport PYTHONDONTWRITEBYTECODE

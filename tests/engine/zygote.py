@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 # What a worker imports only when it needs it, imported here once for all.
@@ -25,6 +26,8 @@ from controlplane import wiring
 from controlplane.domain.operations import Operation
 from controlplane.provisioning.engine import Engine
 from controlplane.settings import load
+from controlplane.tenancy import template
+from controlplane.tenancy.compile import compiled
 from tests.engine.faults import Failure
 from tests.engine.zombies import Zombie
 
@@ -104,6 +107,9 @@ def begin() -> None:
 def main() -> None:
     for line in iter(sys.stdin.readline, ""):
         asked = json.loads(line)
+        variables = asked.get("zombie", asked)["environment"]
+        # Here, so that no worker needs a second for it.
+        compiled(template.load(Path(variables["CONTROLPLANE_TENANT_TEMPLATE"])))
         if "zombie" in asked:
             freeze(asked["zombie"])
         else:
