@@ -171,6 +171,9 @@ async def test_a_release_that_does_not_know_where_tenants_are_is_refused(fleet, 
         ({"attempts": "many"}, {"/attempts"}),
         ({"colour": "red"}, {"/colour"}),
         ({"rings": [], "rest": False}, {"/rings"}),
+        # The framework would take it for true.
+        ({"rest": 1}, {"/rest"}),
+        ({"rest": "yes"}, {"/rest"}),
         ({"to": "own 1"}, {"/to"}),
     ],
 )

@@ -261,6 +261,21 @@ async def test_what_was_let_go_of_connects_no_more(share):
             await anext(cache.heard())
 
 
+async def test_who_is_cancelled_while_he_lets_go_of_it_has_let_go():
+    async with _hangs_up() as (url, heard):
+        cache = RedisCache(url, installation="ours", timeout_s=3600.0)
+        asking = asyncio.create_task(cache.get("a"))
+        await heard.get()
+        closing = asyncio.create_task(cache.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing], timeout=60)
+        assert closing.cancelled()
+        await asyncio.wait([asking], timeout=60)
+        assert asking.done()
+        assert isinstance(asking.exception(), CacheUnavailable)
+
+
 async def test_who_listens_stops_when_he_is_told_however_far_he_has_come(pool, share):
     async with share() as cache:
         for number in range(80):
@@ -269,6 +284,22 @@ async def test_who_listens_stops_when_he_is_told_however_far_he_has_come(pool, s
             listening.cancel()
             await asyncio.wait([listening], timeout=60)
             assert listening.cancelled(), number
+
+
+async def test_a_cancel_while_it_is_subscribed_is_heeded(share):
+    """The client swallows one that comes just when the command has been sent."""
+    async with share() as cache:
+        for turns in range(40):
+            # A connection that is there: up to the answer nothing but turns of the loop passes.
+            await cache.get("a")
+            async with aclosing(cache.heard()) as heard:
+                task = asyncio.ensure_future(anext(heard))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                at_work = not task.done()
+                task.cancel()
+                await asyncio.wait([task], timeout=60)
+                assert task.cancelled() == at_work, turns
 
 
 @asynccontextmanager

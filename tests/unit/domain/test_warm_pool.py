@@ -36,6 +36,7 @@ def discards(*numbers: int) -> Discard:
         ([made(1, age_s=SURPLUS_STAYS_S), made(2, age_s=SURPLUS_STAYS_S)], 0, discards(1, 2)),
         # Another worker, which was told another size, may just have made them.
         ([made(1, age_s=SURPLUS_STAYS_S - 1), made(2)], 0, Rest()),
+        ([made(1, age_s=60), made(2)], 1, Rest()),
         # Of no use any more, and one is missing for it: that comes first.
         ([made(1, going=True)], 1, Make()),
         ([made(1, going=True), made(2)], 1, discards(1)),
