@@ -60,3 +60,20 @@ async def test_a_port_that_is_taken_is_refused_at_once() -> None:
         taken.listen()
         with pytest.raises(StartupError, match="choose another"):
             listening("127.0.0.1", taken.getsockname()[1])
+
+
+async def test_answers_are_sent_without_waiting_for_acknowledgements() -> None:
+    bound = listening("127.0.0.1", 0)
+    sets_it: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def met(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted = writer.get_extra_info("socket")
+        sets_it.set_result(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async with await asyncio.start_server(met, sock=bound):
+        _, caller = await asyncio.open_connection(*bound.getsockname())
+        found = await asyncio.wait_for(sets_it, 30)
+        caller.close()
+        await caller.wait_closed()
+    assert found == 1
