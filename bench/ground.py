@@ -27,6 +27,7 @@ class Site:
 
     folder: Folder
     owner_url: str
+    superuser_url: str
     values: Mapping[str, str]
     port: int
 
@@ -46,7 +47,7 @@ def site() -> Iterator[Site]:
         with contextlib.closing(serving.listening("127.0.0.1", 0)) as bound:
             port = bound.getsockname()[1]
         values = environment.variables(urls, folder, port=port, given=_QUIET)
-        yield Site(folder, urls.owner, values, port)
+        yield Site(folder, urls.owner, urls.superuser, values, port)
 
 
 @contextlib.asynccontextmanager
