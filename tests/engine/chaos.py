@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from controlplane.domain.naming import parse_subdomain
 from controlplane.errors import ControlPlaneError
 from controlplane.provisioning import lifecycle, requests
-from tests.engine.chaos_ground import Ground, prepared
+from tests.engine.chaos_ground import WARM, Ground, prepared
 from tests.engine.lab import ACTOR, Lab
 from tests.engine.plans_under_test import found
 from tests.engine.world import assert_world
@@ -58,7 +58,7 @@ class Customers:
     async def create(self, lab: Lab) -> None:
         if self.requested < self.tenants * 20:
             self.requested += 1
-            await lab.create(f"tenant{self.requested}")
+            await lab.create(f"tenant{self.requested}", warm=True)
 
     async def delete(self, lab: Lab) -> None:
         for row in await _some(lab, "SELECT id FROM public.tenants WHERE state = 'active'"):
@@ -99,9 +99,17 @@ async def rage(ground: Ground, customers: Customers, seconds: float) -> None:
             print(f"{customers.requested} tenants asked for; struck: {told}", flush=True)  # noqa: T201
 
 
+async def fill(ground: Ground, limit_s: float) -> None:
+    """Wait until the warm pool has its size, so that whoever comes first is given of it."""
+    until = monotonic() + limit_s
+    async with ground.lab() as lab:
+        while monotonic() < until and (await _open(lab)).warm < WARM:  # noqa: ASYNC110  PostgreSQL tells nobody
+            await asyncio.sleep(0.1)
+
+
 async def drain(ground: Ground, limit_s: float) -> float:
-    """Wait until every operation has ended, every mail was dealt with and the reconciler has taken
-    away what a frozen worker may have left; seconds."""
+    """Wait until every operation has ended, every mail was dealt with, the reconciler has taken
+    away what a frozen worker may have left and the warm pool is back at its size; seconds."""
     begun = monotonic()
     async with ground.lab() as lab:
         while monotonic() < begun + limit_s and (ground.frozen or await _busy(lab)):
@@ -113,14 +121,15 @@ async def drain(ground: Ground, limit_s: float) -> float:
 
 async def _busy(lab: Lab) -> bool:
     row = await _open(lab)
-    return bool(row.operations or row.mails) or bool(await found(lab))
+    return bool(row.operations or row.mails) or row.warm != WARM or bool(await found(lab))
 
 
 async def _open(lab: Lab) -> Any:
     (row,) = await lab.sql(
         "SELECT (SELECT count(*) FROM public.operations WHERE finished_at IS NULL) AS operations,"
         " (SELECT count(*) FROM public.email_deliveries"
-        "  WHERE state IN ('queued', 'sending')) AS mails"
+        "  WHERE state IN ('queued', 'sending')) AS mails,"
+        " (SELECT count(*) FROM public.warm_schemas) AS warm"
     )
     return row
 
@@ -136,17 +145,22 @@ async def verdict(ground: Ground, drained_s: float, seed: int) -> dict[str, obje
         violations += [f"drift: {finding}" for finding in await found(lab)]
         left = await _open(lab)
         (counted,) = await lab.sql(
-            "SELECT count(*) AS all, count(*) FILTER (WHERE kind = 'clean') AS orphans"
+            "SELECT count(*) AS all, count(*) FILTER (WHERE kind = 'clean') AS orphans,"
+            " count(*) FILTER (WHERE kind = 'provision'"
+            "  AND jsonb_typeof(params->'warm') = 'object') AS warm"
             " FROM public.operations"
         )
     if left.operations or left.mails:
         violations.append(f"{left.operations} operations and {left.mails} mails did not end")
+    if left.warm != WARM:
+        violations.append(f"the warm pool is at {left.warm}, not at {WARM}")
     for violation in violations:
         print(violation, file=sys.stderr)  # noqa: T201  what it is for
     print(f"{counted.orphans} orphans were found and taken away")  # noqa: T201
     return {
         "kills": sum(ground.kills.values()),
         "operations": counted.all,
+        "from_pool": counted.warm,
         "violations": len(violations),
         "duplicate_mails": _duplicates(ground.folder / "outbox"),
         "drained_s": round(drained_s, 1),
@@ -168,6 +182,7 @@ def wreak(
     with prepared(seed) as ground:
         for _ in range(workers):
             ground.start_worker()
+        asyncio.run(fill(ground, drain_s))
         customers = Customers(random.Random(seed), tenants)  # noqa: S311  no secret
         asyncio.run(rage(ground, customers, minutes * 60))
         drained_s = asyncio.run(drain(ground, drain_s))

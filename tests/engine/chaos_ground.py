@@ -26,12 +26,15 @@ from tests.database import Database, Server, fresh_database
 from tests.engine.lab import Lab, environment, open_lab
 
 LEASE_S = 3
+# Schemas that the workers keep ready.
+WARM = 3
 QUICK = {
     "CONTROLPLANE_WORKER_LEASE_S": str(LEASE_S),
     "CONTROLPLANE_WORKER_BEAT_S": "1",
     "CONTROLPLANE_WORKER_CALL_S": "2",
     "CONTROLPLANE_WORKER_POLL_S": "0.5",
     "CONTROLPLANE_REAPER_EVERY_S": "5",
+    "CONTROLPLANE_WARM_POOL_SIZE": str(WARM),
 }
 # How often each fault strikes, relative to the others.
 FAULTS = {"worker": 10, "session": 6, "zombie": 4, "dns": 3, "postgres": 1}

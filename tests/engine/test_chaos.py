@@ -22,8 +22,9 @@ def test_a_moment_of_chaos_does_no_harm_and_says_so_in_one_line() -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     told = json.loads(ended.stdout.splitlines()[-1])
     assert set(told) == {
-        *("kills", "operations", "violations", "duplicate_mails", "drained_s", "seed"),
+        *("kills", "operations", "from_pool", "violations", "duplicate_mails", "drained_s", "seed"),
     }
     assert (told["violations"], told["duplicate_mails"], told["seed"]) == (0, 0, SEED)
     assert told["kills"] >= 1
     assert told["operations"] >= 8
+    assert told["from_pool"] >= 1
