@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controlplane.cli.exits import Exit
-from controlplane.cli.output import Output, output_option, print_json, tell
+from controlplane.cli.exits import CommandFailed, Exit
+from controlplane.cli.output import Output, flowing, output_option, print_json
 from controlplane.errors import TenantNotFound
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 )
 @output_option
 def command(*, tenant: str | None, repair_plan: bool, removals: bool, output: Output) -> int:
-    """Compare tenants' schemas with what the template makes; the exit code is 1 if one differs.
+    """Compare tenants' schemas with what the template makes; the exit code is 1 if one differs, or if
+    TENANT is at another revision.
 
     TENANT is a subdomain or an id; without it, all are compared that are at the template's
     revision. Lines begin with + for what the template does not make, - for what is missing, ~ for
@@ -34,11 +35,17 @@ def command(*, tenant: str | None, repair_plan: bool, removals: bool, output: Ou
     report, owner = asyncio.run(_look(tenant))
     if output is Output.JSON:
         print_json(_shown(report))
+    elif tenant is not None and not report.looked_at:
+        raise CommandFailed(
+            f"The tenant '{tenant}' is not at revision {report.revision}, so it was not compared. A"
+            " rollout brings it there, see: controlplane rollout plan"
+        )
     elif repair_plan:
         _print_plan(report, owner=owner, removals=removals)
     else:
         _print(report)
-    return Exit.FAILED if report.drifted else Exit.OK
+    compared = tenant is None or report.looked_at
+    return Exit.OK if compared and not report.drifted else Exit.FAILED
 
 
 def _shown(report: "Report") -> dict[str, Any]:
@@ -62,16 +69,17 @@ def _print(report: "Report") -> None:
     for one in report.drifted:
         print(f"{one.subdomain} ({one.state}, {one.id})")
         for difference in one.differences:
-            print(f"  {difference}")
-    tell(_summary(report))
+            flowing(f"  {difference}", hang=2)
+    flowing(_summary(report), err=True)
 
 
 def _summary(report: "Report") -> str:
     differ = len(report.drifted)
-    told = f"{report.looked_at} compared with revision {report.revision}: "
-    told += f"{differ} {'differs' if differ == 1 else 'differ'}." if differ else "all alike."
+    how = f"{differ} {'differs' if differ == 1 else 'differ'}" if differ else "all alike"
+    told = f"{report.looked_at} compared with revision {report.revision}"
+    told += f": {how}." if report.looked_at else "."
     if report.behind:
-        told += f" {report.behind} at other revisions were not compared."
+        told += f" {report.behind} at other revisions were not compared: they are for a rollout."
     return told
 
 
@@ -82,7 +90,7 @@ def _print_plan(report: "Report", *, owner: str, removals: bool) -> None:
         for statement in _statements(one, owner=owner, removals=removals):
             print(statement if statement.startswith("--") else f"{statement};")
         print("COMMIT;")
-    tell(_summary(report))
+    flowing(_summary(report), err=True)
 
 
 def _statements(one: "Drifted", *, owner: str, removals: bool) -> list[str]:

@@ -91,7 +91,7 @@ def _print(operation: Json, output: Output) -> None:
         (s["name"], s["state"], str(s["attempt"]), str(s["undo_attempt"]), _error(s["error"]))
         for s in operation["steps"]
     ]
-    print_table(("STEP", "STATE", "STARTS", "UNDOS", "ERROR"), rows, shrinks="ERROR")
+    print_table(("STEP", "STATE", "STARTS", "UNDOS", "ERROR"), rows, wraps="ERROR")
 
 
 def _error(error: Json | None) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -16,6 +16,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _GAP = "  "
 _NARROWEST = 6
+# Of a column whose cells go on in further lines; narrower ones would be one word high.
+_NARROWEST_WRAPPED = 20
 _COLOURS = {
     **dict.fromkeys(["active", "succeeded", "done", "yes", "verified"], "green"),
     **dict.fromkeys(["failed", "parked", "abandoned", "no", "lost"], "red"),
@@ -54,35 +56,70 @@ def print_json(content: Any) -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, shrinks: str = ""
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, shrinks: str = "", wraps: str = ""
 ) -> None:
-    """One row per thing. On a terminal the column `shrinks` gives way; no other is ever cut."""
+    """One row per thing. On a terminal the column `shrinks` is cut, or the cells of `wraps` go on in
+    further lines, where there is no room; no other is ever cut."""
     console = _console()
-    widths = _widths(columns, rows, shrinks, console.width if console.is_terminal else None)
-    console.print(_line(columns, widths, heading=True), soft_wrap=True)
+    room = console.width if console.is_terminal else None
+    widths = _widths(
+        columns, rows, shrinks or wraps, room, _NARROWEST_WRAPPED if wraps else _NARROWEST
+    )
+    console.print(_line([Text(name, "bold") for name in columns], widths), soft_wrap=True)
     for row in rows:
-        console.print(_line(row, widths), soft_wrap=True)
+        cells = [styled(cell) for cell in row]
+        for line in _wrapped(console, cells, widths, columns.index(wraps)) if wraps else [cells]:
+            console.print(_line(line, widths), soft_wrap=True)
 
 
 def _widths(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], shrinks: str, room: int | None
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    gives_way: str,
+    room: int | None,
+    narrowest: int,
 ) -> list[int]:
     widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
-    if room is not None and shrinks:
-        place = columns.index(shrinks)
+    if room is not None and gives_way:
+        place = columns.index(gives_way)
         excess = sum(widths) + len(_GAP) * (len(widths) - 1) - room
-        widths[place] = max(widths[place] - max(excess, 0), min(widths[place], _NARROWEST))
+        widths[place] = max(widths[place] - max(excess, 0), min(widths[place], narrowest))
     return widths
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], *, heading: bool = False) -> Text:
+def _wrapped(
+    console: Console, cells: list[Text], widths: Sequence[int], place: int
+) -> Iterator[list[Text]]:
+    """The row in as many lines as the cell at that place needs."""
+    for number, piece in enumerate(cells[place].wrap(console, widths[place]) or [Text()]):
+        line = [Text() for _ in cells] if number else list(cells)
+        line[place] = piece
+        yield line
+
+
+def _line(cells: Sequence[Text], widths: Sequence[int]) -> Text:
     line = Text()
     for cell, width in zip(cells, widths, strict=True):
-        part = Text(cell, "bold") if heading else styled(cell)
+        part = cell.copy()
         part.truncate(width, overflow="ellipsis", pad=True)
         line.append_text(part).append(_GAP)
     line.rstrip()
     return line
+
+
+def flowing(text: str, *, hang: int = 0, err: bool = False) -> None:
+    """Lines that on a terminal break between words and go on below where they began, or `hang` cells
+    further in."""
+    console = Console(file=sys.stderr if err else sys.stdout, highlight=False)
+    for line in text.split("\n"):
+        said = line.lstrip()
+        margin = len(line) - len(said)
+        if not console.is_terminal or cell_len(line) <= console.width:
+            click.echo(line, err=err)
+            continue
+        pieces = Text(said).wrap(console, max(console.width - margin - hang, _NARROWEST_WRAPPED))
+        for number, piece in enumerate(pieces):
+            click.echo(" " * (margin + (hang if number else 0)) + piece.plain.rstrip(), err=err)
 
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from controlplane.cli.output import Output, output_option, print_fields, print_json
+from controlplane.cli.output import Output, output_option, print_fields, print_json, tell
 
 if TYPE_CHECKING:
     from controlplane.store.warm_schemas import Tally
@@ -24,11 +24,13 @@ def command(*, output: Output) -> None:
         [
             ("Wanted", str(wanted)),
             ("Ready", str(found.ready)),
-            ("Other", str(found.other)),
-            ("Going", str(found.going)),
+            ("Other", f"{found.other}, of another template, release or app login"),
+            ("Going", f"{found.going}, being removed"),
             ("Last hour", _share(found.hits, found.hits + found.misses)),
         ]
     )
+    if not wanted:
+        tell("There is no pool here: CONTROLPLANE_WARM_POOL_SIZE is 0.")
 
 
 def _share(hits: int, asked: int) -> str:

@@ -11,6 +11,7 @@ from controlplane.cli.client import ROLLOUTS, Api, open_api
 from controlplane.cli.exits import CommandFailed, Exit
 from controlplane.cli.output import (
     Output,
+    flowing,
     output_option,
     print_fields,
     print_json,
@@ -19,7 +20,7 @@ from controlplane.cli.output import (
 )
 from controlplane.cli.rollout_bars import headline, span
 from controlplane.domain.rings import USUAL
-from controlplane.domain.rollouts import Ask
+from controlplane.domain.rollouts import Ask, TargetState
 
 Json = dict[str, Any]
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -139,7 +140,7 @@ def _print_plan(plan: Json) -> None:
     print_fields(
         [
             ("revision", plan["revision"] + (", an older one" if plan["back"] else "")),
-            ("targets", f"{plan['targets']}, and {plan['at_revision']} that are there already"),
+            ("targets", targets(plan)),
             ("connections", f"{plan['connections']} at once"),
             ("locks", f"at most {plan['locks_per_target']} each, of {plan['lock_room']}"),
             ("time", f"about {span(plan['estimated_s'])}"),
@@ -155,7 +156,18 @@ def _print_plan(plan: Json) -> None:
         for lost in path["lost"]:
             tell(f"lost for good: {lost}")
     for warning in plan["warnings"]:
-        tell(f"\n{warning['rule']}: {warning['statement']}\n  {warning['why']} {warning['remedy']}")
+        told = (
+            f"\n{warning['rule']}: {warning['statement']}\n  {warning['why']} {warning['remedy']}"
+        )
+        flowing(told, err=True)
+
+
+def targets(plan: Json) -> str:
+    """Of a plan, how many are upgraded, skipped and left alone."""
+    # No way is planned for whoever is skipped.
+    frozen = plan["targets"] - sum(path["targets"] for path in plan["paths"])
+    told = f", {frozen} of them frozen, to be skipped" if frozen else ""
+    return f"{plan['targets']}{told}, and {plan['at_revision']} that are there already"
 
 
 @command.command("start")
@@ -216,7 +228,7 @@ async def _followed(api: Api, rollout: Json, output: Output, *, timeout_s: float
 @click.argument("rollout", required=False, type=click.UUID)
 @output_option
 def status(*, rollout: object | None, output: Output) -> None:
-    """Show how far a rollout is, ring by ring, and who failed."""
+    """Show how far a rollout is, ring by ring, and who failed or was skipped, and why."""
     asyncio.run(_status(rollout, output))
 
 
@@ -226,6 +238,7 @@ async def _status(reference: object | None, output: Output) -> None:
         _print(rollout, output)
         if output is Output.TABLE:
             await rollout_watch.print_failed(api, rollout)
+            await rollout_watch.print_failed(api, rollout, TargetState.SKIPPED)
 
 
 def _print(rollout: Json, output: Output) -> None:

@@ -5,11 +5,13 @@ import contextlib
 import json
 from typing import Any
 
+import click
+
 from controlplane.cli.client import ROLLOUTS, Api, ApiUnreachable
 from controlplane.cli.exits import CommandFailed, Exit
 from controlplane.cli.output import print_table, tell
 from controlplane.cli.rollout_bars import Show, bars
-from controlplane.domain.rollouts import ENDED, RolloutState
+from controlplane.domain.rollouts import ENDED, RolloutState, TargetState
 
 Json = dict[str, Any]
 
@@ -92,9 +94,10 @@ _ENDS = {
 }
 
 
-async def print_failed(api: Api, rollout: Json) -> None:
-    """A table of the tenants that failed, if there are any; the first of them."""
-    page = await api.get(f"{ROLLOUTS}/{rollout['id']}/targets", state="failed", limit=_SHOWN)
+async def print_failed(api: Api, rollout: Json, state: TargetState = TargetState.FAILED) -> None:
+    """A table of the tenants that failed, or are in another state, if there are any; the first of
+    them."""
+    page = await api.get(f"{ROLLOUTS}/{rollout['id']}/targets", state=state, limit=_SHOWN)
     rows = [
         (
             t["subdomain"],
@@ -105,6 +108,7 @@ async def print_failed(api: Api, rollout: Json) -> None:
         for t in page["items"]
     ]
     if rows:
-        print_table(("FAILED", "RING", "TRIES", "WHY"), rows, shrinks="WHY")
+        click.echo()
+        print_table((state.upper(), "RING", "TRIES", "WHY"), rows, wraps="WHY")
     if page["next_after"]:
-        tell("There are more.")
+        tell(f"These are the first {_SHOWN}; --output json tells how many there are.")

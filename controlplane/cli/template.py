@@ -8,7 +8,7 @@ import click
 
 from controlplane import settings
 from controlplane.cli.exits import Exit
-from controlplane.cli.output import Output, output_option, print_json, print_table, tell
+from controlplane.cli.output import Output, flowing, output_option, print_json, print_table, tell
 
 if TYPE_CHECKING:
     from controlplane.tenancy.findings import Finding
@@ -68,7 +68,7 @@ def _print(parts: "list[Part]", findings: "list[Finding]") -> None:
     rows = [(part.name, "" if part.online else str(part.statements), _path(part)) for part in parts]
     print_table(("PART", "STATEMENTS", "RUNS"), rows)
     for finding in findings:
-        click.echo(f"\n{finding}")
+        flowing(f"\n{finding}")
     for name in [part.name for part in parts if part.online]:
         tell(f"{name} reads rows: a rollout runs it by Alembic, tenant by tenant.")
     tell(f"Findings: {len(findings)}." if findings else "It breaks no rule.")

@@ -148,7 +148,7 @@ def _show_parts(tenant: Json) -> None:
             (c["type"], "yes" if c["holds"] else "no", age(c["since"]), c["reason"] or "")
             for c in tenant["conditions"]
         ]
-        print_table(("CONDITION", "HOLDS", "AGE", "REASON"), rows, shrinks="REASON")
+        print_table(("CONDITION", "HOLDS", "AGE", "REASON"), rows, wraps="REASON")
     if tenant["domains"]:
         click.echo()
         own = [(d["host"], d["state"], _primary(d)) for d in tenant["domains"]]

@@ -65,7 +65,8 @@ def revisions(template: Template) -> ScriptDirectory:
             for folder in template.versions:
                 _single_head(scripts, folder)
     except FAULTS as error:
-        raise TemplateInvalid(f"The revisions cannot be read: {error!r}.") from error
+        why = f"{type(error).__name__}: {error}"
+        raise TemplateInvalid(f"The revisions cannot be read. {why}") from error
     return scripts
 
 

@@ -67,7 +67,13 @@ async def test_a_tenant_at_another_revision_is_counted_and_not_compared(database
         await lab.sql("UPDATE public.tenants SET revision = 'an earlier one'")
     code, told = await call()
     assert code == 0
-    assert told.err.endswith("all alike. 1 at other revisions were not compared.\n")
+    assert told.err.startswith("0 compared with revision ")
+    assert told.err.endswith(". 1 at other revisions were not compared: they are for a rollout.\n")
+    code, told = await call("acme")
+    assert (code, told.out) == (1, "")
+    assert "'acme' is not at revision " in told.err
+    code, told = await call("acme", "--output", "json")
+    assert (code, json.loads(told.out)["compared"]) == (1, 0)
 
 
 async def test_who_is_nobody_and_removals_without_a_plan_are_refused(call):

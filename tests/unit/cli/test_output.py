@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import click
 import pytest
 
 from controlplane.cli.exits import CommandFailed
 from controlplane.cli.follow import require_success
-from controlplane.cli.output import age, print_fields, print_json, print_table
+from controlplane.cli.output import age, flowing, print_fields, print_json, print_table
 from controlplane.cli.steps import step_list
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -31,6 +32,53 @@ def test_on_a_terminal_one_column_gives_way(
     print_table(("NAME", "ID"), [("n" * 300, "i" * 20)], shrinks="NAME")
     line = capsys.readouterr().out.splitlines()[1]
     assert line == f"{'n' * (columns - 23)}…  {'i' * 20}"
+
+
+WHY = 'DuplicateColumn: column "remark" of relation "documents" already exists [sql_failed]'
+
+
+def test_off_a_terminal_nothing_goes_on_in_a_further_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_table(("FAILED", "WHY"), [("acme", WHY)], wraps="WHY")
+    flowing(f"  {WHY}", hang=2)
+    told = capsys.readouterr().out
+    assert told == f"FAILED  WHY\nacme    {WHY}\n  {WHY}\n"
+
+
+def test_on_a_terminal_what_is_long_goes_on_below(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "50"}.items():
+        monkeypatch.setenv(name, value)
+    rows = [("acme", "rest", WHY, "1"), ("globex", "rest", "", "2")]
+    print_table(("FAILED", "RING", "WHY", "TRIES"), rows, wraps="WHY")
+    flowing(f"\nshort\n  {WHY}", hang=2, err=True)
+    told = capsys.readouterr()
+    assert click.unstyle(told.out).splitlines() == [
+        "FAILED  RING  WHY                            TRIES",
+        "acme    rest  DuplicateColumn: column        1",
+        '              "remark" of relation',
+        '              "documents" already exists',
+        "              [sql_failed]",
+        "globex  rest                                 2",
+    ]
+    assert told.err.splitlines() == [
+        "",
+        "short",
+        '  DuplicateColumn: column "remark" of relation',
+        '    "documents" already exists [sql_failed]',
+    ]
+
+
+def test_a_reason_is_readable_however_little_room_there_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "30"}.items():
+        monkeypatch.setenv(name, value)
+    print_table(("FAILED", "WHY"), [("n" * 63, f"{'x' * 30} it")], wraps="WHY")
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line[65:] for line in lines] == ["x" * 20, f"{'x' * 10} it"]
 
 
 def test_states_have_colours_only_where_they_are_wanted(

@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from controlplane.cli.rollout import targets
 from controlplane.cli.rollout_bars import bars, headline, picture, span
 
 
@@ -71,6 +72,13 @@ def test_elsewhere_there_is_a_line_for_each_tenth_of_a_ring(capsys):
     assert len(lines) == 12
     assert lines[1].split() == ["rest", "1/100"]
     assert lines[-1].split() == ["rest", "100/100"]
+
+
+def test_a_plan_says_how_many_are_frozen():
+    plan = {"targets": 30, "at_revision": 2, "paths": [{"targets": 20}, {"targets": 9}]}
+    assert targets(plan) == "30, 1 of them frozen, to be skipped, and 2 that are there already"
+    plan["paths"].append({"targets": 1})
+    assert targets(plan) == "30, and 2 that are there already"
 
 
 @pytest.mark.parametrize(
