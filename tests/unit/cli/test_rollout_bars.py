@@ -75,10 +75,12 @@ def test_elsewhere_there_is_a_line_for_each_tenth_of_a_ring(capsys):
 
 
 def test_a_plan_says_how_many_are_frozen():
-    plan = {"targets": 30, "at_revision": 2, "paths": [{"targets": 20}, {"targets": 9}]}
-    assert targets(plan) == "30, 1 of them frozen, to be skipped, and 2 that are there already"
-    plan["paths"].append({"targets": 1})
-    assert targets(plan) == "30, and 2 that are there already"
+    plan = {"targets": 30, "at_revision": 2}
+    paths = [{"targets": 20}, {"targets": 9}]
+    told = targets({**plan, "paths": paths})
+    assert told == "30, 1 of them frozen, to be skipped, and 2 that are there already"
+    told = targets({**plan, "paths": [*paths, {"targets": 1}]})
+    assert told == "30, and 2 that are there already"
 
 
 @pytest.mark.parametrize(
