@@ -8,7 +8,8 @@ from psycopg.rows import scalar_row
 from controlplane.errors import UnsafeDatabaseRole
 
 # session_user: what SET ROLE, whoever runs it, can come back to. MEMBER asks what the login may
-# become, USAGE what it is already. Each query names its finds, at most five of them.
+# become, USAGE what it is already. Each query names its finds, at most five of them. What is in a
+# schema is found by pg_depend: pg_class holds all tenants' tables, and has no index of its own for it.
 _FAULTS = {
     "it is, or may become, a role with powers over all tenants (superuser, BYPASSRLS, CREATEROLE,"
     " REPLICATION or access to all data, files or programs)": r"""
@@ -25,8 +26,9 @@ _FAULTS = {
           SELECT 'schema ' || nspname, nspowner FROM pg_namespace
           WHERE nspname = 'public' OR nspname ~ '^tenant_[0-9a-f]{32}$'
           UNION ALL
-          SELECT 'public.' || relname, relowner FROM pg_class
-          WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')
+          SELECT 'public.' || c.relname, c.relowner FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+          WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = 'public'::regnamespace
+            AND d.classid = 'pg_class'::regclass AND c.relkind IN ('r', 'p', 'v', 'm')
         ) AS things (owned, owner)
         WHERE pg_has_role(session_user, owner, 'MEMBER') ORDER BY owned LIMIT 5""",
     "it inherits rights instead of taking a role per transaction (make it NOINHERIT)": r"""

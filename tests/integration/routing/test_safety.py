@@ -1,7 +1,10 @@
+from collections.abc import Iterator
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.sql import SQL
 from psycopg_pool import AsyncConnectionPool
 
 from controlplane.domain.tenants import TenantState
@@ -70,6 +73,35 @@ async def test_a_login_with_rights_of_its_own_is_refused(world, fault):
             await _check(world)
     finally:
         world.do("ALTER DATABASE {name} OWNER TO CURRENT_USER", name=world.database)
+
+
+class Recorded(psycopg.AsyncCursor[Any]):
+    asked: ClassVar[list[Any]] = []
+
+    async def execute(self, query, *given, **options):
+        self.asked.append(query)
+        return await super().execute(query, *given, **options)
+
+
+async def test_a_look_at_the_login_does_not_read_every_tenants_tables(world):
+    async with await psycopg.AsyncConnection.connect(world.app) as conn:
+        Recorded.asked.clear()
+        conn.cursor_factory = Recorded
+        await check_login(conn)
+        conn.cursor_factory = psycopg.AsyncCursor
+        # A pg_class as small as this one would be read whole even where there is an index.
+        await conn.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off")
+        asked = [SQL("EXPLAIN (FORMAT JSON) {}").format(SQL(each)) for each in Recorded.asked]
+        plans = [await (await conn.execute(each)).fetchone() for each in asked]
+    nodes = [node for ((found,),) in plans for node in _nodes(found["Plan"])]
+    looked = [node.get("Index Name") for node in nodes if node.get("Relation Name") == "pg_class"]
+    assert looked == ["pg_class_oid_index"]
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from _nodes(child)
 
 
 async def test_all_faults_are_named_at_once(world):
