@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.rings import Member, assign, tags_of
@@ -52,13 +52,14 @@ async def fleet(
     """Who would be brought to a revision now: every schema, in whatever state its tenant is; with
     `starts` those alone that are at one of these."""
     c = tenants.c
+    whole = and_(c.revision.is_not(None), c.state.not_in(_PURGED))
+    apart = c.revision != revision
+    if starts is not None:
+        apart = and_(apart, c.revision.in_(starts))
+    # Whoever is there already is only counted: a large fleet would take a while to be read.
     query = select(c.id, c.subdomain, c.tier, c.revision, c.metadata, c.conditions)
-    rows = (await conn.execute(query.where(c.revision.is_not(None), c.state.not_in(_PURGED)))).all()
-    behind = {
-        row.id: row
-        for row in rows
-        if row.revision != revision and (starts is None or row.revision in starts)
-    }
+    behind = {row.id: row for row in await conn.execute(query.where(whole, apart))}
+    there = select(func.count()).select_from(tenants).where(whole, c.revision == revision)
     members = [
         Member(row.id, row.subdomain, Tier(row.tier), tags_of(row.metadata))
         for row in behind.values()
@@ -66,7 +67,7 @@ async def fleet(
     rings = assign(policy.rings, members)
     return Fleet(
         {key: (ring, behind[key].revision) for key, ring in rings.items()},
-        at_revision=sum(1 for row in rows if row.revision == revision),
+        at_revision=(await conn.execute(there)).scalar_one(),
         frozen=frozenset(key for key, row in behind.items() if frozen(row.conditions)),
     )
 
