@@ -18,6 +18,7 @@ from controlplane.domain.warm_pool import Discard, Make, next_move
 from controlplane.errors import ControlPlaneError
 from controlplane.provisioning.waiting import first_of
 from controlplane.store import warm_schemas
+from controlplane.tenancy.contents import leaned_upon
 from controlplane.tenancy.create import create
 from controlplane.tenancy.drop import drop
 from controlplane.tenancy.ownership import find
@@ -68,10 +69,13 @@ class WarmPool:
                 pass
         except (SQLAlchemyError, ControlPlaneError) as error:
             name = type(error.orig if isinstance(error, DBAPIError) else error).__name__
-            log.warning("warm_pool_interrupted", error=name)
+            # Ours say what to do, and quote no data.
+            why = str(error) if isinstance(error, ControlPlaneError) else ""
+            log.warning("warm_pool_interrupted", error=name, why=why)
 
     async def look(self) -> None:
-        """Give up what is not as it was made: nobody has been let into it. Of a large pool, a part."""
+        """Give up what is not as it was made, for nobody has been let into it, and what could not be
+        taken back, for somebody has built upon it. Of a large pool, a part."""
         async with self.database.begin() as conn:
             made = await warm_schemas.stamps_of(conn, self.recipe)
             if not made:
@@ -79,7 +83,10 @@ class WarmPool:
             some = random.sample(list(made), min(len(made), _AT_ONCE))
             names = {schema_name(tenant_id): tenant_id for tenant_id in some}
             found = await stamps(conn, names)
-            changed = [id_ for name, id_ in names.items() if found.get(name) != made[id_]]
+            leaned = await leaned_upon(conn, names)
+            changed = [
+                id_ for name, id_ in names.items() if name in leaned or found.get(name) != made[id_]
+            ]
             if changed:
                 log.warning("warm_schemas_changed", schemas=len(changed))
                 await warm_schemas.give_up(conn, changed)

@@ -1,6 +1,6 @@
 """What a schema holds, how many locks its going takes, and who depends on it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from psycopg.sql import SQL
@@ -54,6 +54,23 @@ FROM held CROSS JOIN LATERAL (
   SELECT k.classid, k.objid FROM pg_depend k
   WHERE k.refclassid = held.classid AND k.refobjid = held.objid OFFSET 0) k
 WHERE NOT EXISTS (SELECT FROM held h WHERE h.classid = k.classid AND h.objid = k.objid)
+""")
+# The same of many schemas at an eighth of the price of a stamp, but only what is seen at first glance:
+# views, foreign keys and heirs of tables.
+_LEANED_UPON = text("""
+WITH space AS (
+  SELECT oid, nspname AS schema FROM pg_namespace WHERE nspname = ANY (:schemas)
+)
+SELECT DISTINCT s.schema FROM space s
+JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = s.oid
+CROSS JOIN LATERAL (
+  SELECT k.classid, k.objid FROM pg_depend k
+  WHERE k.refclassid = d.classid AND k.refobjid = d.objid AND k.deptype = 'n' OFFSET 0) k
+LEFT JOIN pg_rewrite w ON k.classid = 'pg_rewrite'::regclass AND w.oid = k.objid
+LEFT JOIN pg_constraint f ON k.classid = 'pg_constraint'::regclass AND f.oid = k.objid
+JOIN pg_class c ON c.oid = CASE k.classid WHEN 'pg_rewrite'::regclass THEN w.ev_class
+  WHEN 'pg_constraint'::regclass THEN f.conrelid WHEN 'pg_class'::regclass THEN k.objid END
+WHERE c.relnamespace <> s.oid
 """)
 # Views before what they show, foreign keys before the tables that they tie together, partitions
 # before their table; what was made last goes first, for it may depend on what was there before.
@@ -122,6 +139,11 @@ async def partitions_elsewhere(conn: AsyncConnection, schema: SchemaName) -> Seq
 async def dependents(conn: AsyncConnection, schema: SchemaName) -> Sequence[str]:
     """What depends on the schema's objects from outside, described; partitions are not among it."""
     return (await conn.scalars(_DEPENDENTS, {"schema": schema})).all()
+
+
+async def leaned_upon(conn: AsyncConnection, schemas: Collection[SchemaName]) -> set[str]:
+    """Those on whose tables a view, a foreign key or a table from outside depends."""
+    return set(await conn.scalars(_LEANED_UPON, {"schemas": [*schemas]}))
 
 
 async def pieces(conn: AsyncConnection, schema: SchemaName) -> list[Piece]:

@@ -146,12 +146,16 @@ async def verdict(ground: Ground, drained_s: float, seed: int) -> dict[str, obje
         left = await _open(lab)
         (counted,) = await lab.sql(
             "SELECT count(*) AS all, count(*) FILTER (WHERE kind = 'clean') AS orphans,"
+            " count(*) FILTER (WHERE kind = 'clean' AND params->'schema' = 'true') AS lost,"
             " count(*) FILTER (WHERE kind = 'provision'"
             "  AND jsonb_typeof(params->'warm') = 'object') AS warm"
             " FROM public.operations"
         )
     if left.operations or left.mails:
         violations.append(f"{left.operations} operations and {left.mails} mails did not end")
+    if counted.lost:
+        # What is remote may be left over by a frozen worker; a schema never.
+        violations.append(f"{counted.lost} schemas were nobody's")
     if left.warm != WARM:
         violations.append(f"the warm pool is at {left.warm}, not at {WARM}")
     for violation in violations:

@@ -6,12 +6,14 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from controlplane.domain.naming import parse_subdomain, schema_name
+from controlplane.domain.naming import SchemaName, parse_subdomain, schema_name
+from controlplane.errors import SchemaConflict
 from controlplane.store import tenants, warm_schemas
+from controlplane.tenancy.contents import leaned_upon
 from controlplane.tenancy.stamp import stamps
 from tests.engine.ground import Ground
 from tests.engine.lab import Lab
-from tests.engine.pools import emptied, filled
+from tests.engine.pools import emptied, filled, oid, pool_of, ready, settled
 from tests.engine.world import fingerprint
 
 pytestmark = pytest.mark.anyio
@@ -90,3 +92,33 @@ async def test_a_function_or_type_that_somebody_changed_is_told(lab):
 async def stamp(lab: Lab, tenant_id: UUID) -> str:
     async with lab.parts.owner.begin() as conn:
         return (await stamps(conn, [schema_name(tenant_id)]))[schema_name(tenant_id)]
+
+
+async def test_one_that_somebody_has_built_upon_is_given_up_and_goes_once_he_lets_it(lab):
+    """Whoever got it could not be undone before."""
+    (made,) = await filled(lab, 1)
+    name, pool = schema_name(made), pool_of(lab, 1)
+    await lab.sql("CREATE SCHEMA built")
+    try:
+        await lab.sql(f"CREATE VIEW built.it AS TABLE {name}.users")
+        await pool.look()
+        assert await ready(lab) == set()
+        assert await pool.turn()
+        with pytest.raises(SchemaConflict, match=r"it depends on table .* Remove that"):
+            await pool.turn()
+        assert await leans(lab, name)
+        for statement in ("it (id uuid REFERENCES {}.users)", "it () INHERITS ({}.users)"):
+            await lab.sql("DROP SCHEMA built CASCADE; CREATE SCHEMA built")
+            assert not await leans(lab, name)
+            await lab.sql(f"CREATE TABLE built.{statement.format(name)}")
+            assert await leans(lab, name)
+    finally:
+        await lab.sql("DROP SCHEMA built CASCADE")
+    await settled(pool)
+    assert await oid(lab, made) is None
+    await emptied(lab)
+
+
+async def leans(lab: Lab, schema: SchemaName) -> bool:
+    async with lab.parts.owner.connect() as conn:
+        return schema in await leaned_upon(conn, [schema])
