@@ -34,7 +34,8 @@ from controlplane.domain.rollouts import Policy
 from controlplane.fleet import planning, requests
 from controlplane.fleet.online import OnlineUpgrades
 from controlplane.fleet.roller import Roller
-from controlplane.fleet.upgrading import Compiled, Upgrader
+from controlplane.fleet.upgrading import Upgrader
+from controlplane.fleet.ways import Compiled
 from controlplane.store.audit import Actor
 from controlplane.store.urls import sqlalchemy_url
 from controlplane.tenancy import alembic_run

@@ -29,8 +29,9 @@ from controlplane.domain_settings import parse_nameserver
 from controlplane.fleet.drift_watch import DriftWatch
 from controlplane.fleet.online import OnlineUpgrades
 from controlplane.fleet.roller import Roller
-from controlplane.fleet.upgrading import Compiled, Upgrader
+from controlplane.fleet.upgrading import Upgrader
 from controlplane.fleet.warm_pool import WarmPool
+from controlplane.fleet.ways import Compiled
 from controlplane.identity.keys import open_sealing, open_verifier
 from controlplane.identity.sealing import Sealing
 from controlplane.ports import DnsProvider, MailSender, PrincipalVerifier, RateLimits

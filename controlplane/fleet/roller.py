@@ -20,7 +20,7 @@ from controlplane.domain import rollouts as decide
 from controlplane.domain.rollouts import RolloutState
 from controlplane.errors import DatabaseUnavailable
 from controlplane.fleet import at_once, journal
-from controlplane.fleet.at_once import One
+from controlplane.fleet.at_once import StepByStep, Upgrading
 from controlplane.fleet.journal import Due
 from controlplane.fleet.online import OnlineUpgrades
 from controlplane.fleet.upgrading import Outcome, Upgrader
@@ -111,26 +111,34 @@ class Roller:
 
     async def _lane(self, rollout: Rollout, stopping: asyncio.Event) -> int:
         done = 0
-        async with self._upgrading() as one:
+        async with self._upgrading() as upgrading:
             while not stopping.is_set():
-                due = await self._next(rollout)
-                if due is None:
+                dues = await self._next(rollout, upgrading.at_most)
+                if not dues:
                     break
-                outcome = await self._online(rollout, due, await one(rollout, due))
-                if outcome is Outcome.NO_PLACE:
+                outcomes = await self._some(upgrading, rollout, dues)
+                moved = sum(outcome in _PROGRESS for outcome in outcomes)
+                self._moved = self._moved or moved > 0
+                done += moved
+                if Outcome.NO_PLACE in outcomes:
                     break
-                if outcome in _PROGRESS:
-                    self._moved = True
-                    done += 1
         return done
 
     @asynccontextmanager
-    async def _upgrading(self) -> AsyncIterator[One]:
+    async def _upgrading(self) -> AsyncIterator[Upgrading]:
         if self.in_one_message:
-            async with at_once.opened(self.upgrader) as one:
-                yield one
+            async with at_once.opened(self.upgrader) as upgrading:
+                yield upgrading
         else:
-            yield lambda rollout, due: self.upgrader.one(rollout, due.tenant_id)
+            yield StepByStep(self.upgrader)
+
+    async def _some(
+        self, upgrading: Upgrading, rollout: Rollout, dues: Sequence[Due]
+    ) -> list[Outcome]:
+        """What came of the first of them; the others are due as before."""
+        *done, last = await upgrading.some(rollout, dues)
+        self._due.extendleft(reversed(dues[len(done) + 1 :]))
+        return [*done, await self._online(rollout, dues[len(done)], last)]
 
     async def _online(self, rollout: Rollout, due: Due, outcome: Outcome) -> Outcome:
         if outcome is not Outcome.NEEDS_ONLINE:
@@ -160,7 +168,7 @@ class Roller:
                 tried=True,
             )
 
-    async def _next(self, rollout: Rollout) -> Due | None:
+    async def _next(self, rollout: Rollout, at_most: int) -> list[Due]:
         async with self._refilling:
             if not self._due and self._moved:
                 self._moved = False
@@ -169,7 +177,7 @@ class Roller:
                         conn, rollout.id, seed=self._seed, limit=_BATCH
                     )
                 self._due.extend(found)
-        return self._due.popleft() if self._due else None
+        return [self._due.popleft() for _ in range(min(at_most, len(self._due)))]
 
 
 def _sum(results: Sequence[int | BaseException]) -> int:

@@ -53,6 +53,10 @@ PREPARE rollout_look (uuid, uuid, text, text, integer, integer) AS {_LOOK};
 PREPARE rollout_done (uuid, uuid, text, text) AS {_DONE}
 """
 
+# The number of the session's last transaction that has committed: one that has not takes its own back.
+_LAST = "controlplane.upgrade"
+LAST = f"SELECT coalesce(nullif(current_setting('{_LAST}', true), '')::bigint, 0)"
+
 # The error of the functions below.
 REFUSED = "CP001"
 # For messages that nobody looks into before they commit: what is not quite so ends them. The text of
@@ -81,7 +85,7 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = '{REFUSED}', MESSAGE = 'look';
   END IF;
 END $$;
-CREATE FUNCTION pg_temp.rollout_finish(uuid, uuid, text, text, text)
+CREATE FUNCTION pg_temp.rollout_finish(uuid, uuid, text, text, text, bigint)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE heads text;
 BEGIN
@@ -91,6 +95,7 @@ BEGIN
   IF heads IS DISTINCT FROM $4 THEN
     RAISE EXCEPTION USING ERRCODE = '{REFUSED}', MESSAGE = 'look';
   END IF;
+  PERFORM set_config('{_LAST}', $6::text, false);
 END $$
 """  # noqa: S608  made of the literals above
 
@@ -106,7 +111,7 @@ TAKE = SQL(
 # Planned once, as long as the path is the same; that of a tenant never is.
 FINISH = SQL(
     "SET LOCAL search_path = pg_catalog, pg_temp;\n"
-    "SELECT pg_temp.rollout_finish({rollout}, {tenant}, {before}, {revision}, {schema})"
+    "SELECT pg_temp.rollout_finish({rollout}, {tenant}, {before}, {revision}, {schema}, {number})"
 )
 _LIMITS = SQL("SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}")
 

@@ -1,10 +1,8 @@
 """One target of a rollout: its schema, the catalog and the journal change in one transaction."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -13,16 +11,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from controlplane.domain import rollouts as decide
-from controlplane.domain.naming import schema_name
 from controlplane.domain.rollouts import Later, Refuse, Skip
 from controlplane.errors import RevisionFailed, RevisionNeedsOnline, TemplateInvalid
 from controlplane.fleet import journal, statements
 from controlplane.fleet.journal import BACK, HEADS, Held
+from controlplane.fleet.ways import Way, last
 from controlplane.store import driver, positions
 from controlplane.store.rollouts import Rollout
-from controlplane.tenancy.compile import Script, compiled
 from controlplane.tenancy.scope import enter
-from controlplane.tenancy.template import Template
 
 log = structlog.get_logger()
 
@@ -54,66 +50,6 @@ class Outcome(StrEnum):
 
 async def nowhere(_place: str) -> None:
     """The failpoint of a worker that is not under test."""
-
-
-class Way(Protocol):
-    """How a schema comes to a rollout's revision, in the transaction of `conn`, which is in its
-    tenant's scope and has its limits. Returns what was asked of the schema at the end. `to` is None
-    for the newest revision."""
-
-    async def prepare(self, heads: str, *, to: str | None) -> None:
-        """Raises RevisionNeedsOnline where this way does not lead there, TemplateInvalid where none
-        does."""
-
-    def script(self, tenant_id: UUID, *, heads: str, to: str | None) -> str | None:
-        """The statements that do it, once it is prepared; None where there is more to it."""
-
-    async def go(
-        self,
-        conn: AsyncConnection,
-        tenant_id: UUID,
-        *,
-        heads: str,
-        to: str | None,
-        limits: str,
-        done: str,
-    ) -> str | None:
-        """None where a part of the way was gone, and the rest is for other transactions. Raises
-        DBAPIError, and RevisionFailed for what a revision's own Python raises."""
-
-
-@dataclass
-class Compiled:
-    """The compiled script and what enters it in the journal, in one message."""
-
-    template: Template
-    _scripts: dict[tuple[str, str | None], Script] = field(default_factory=dict)
-
-    async def prepare(self, heads: str, *, to: str | None) -> None:
-        if (heads, to) not in self._scripts:
-            self._scripts[heads, to] = await asyncio.to_thread(
-                compiled,
-                self.template,
-                start=frozenset(heads.split(",")),
-                to=None if to is None else frozenset(to.split(",")),
-            )
-
-    def script(self, tenant_id: UUID, *, heads: str, to: str | None) -> str:
-        script = self._scripts[heads, to]
-        return script.render(schema=schema_name(tenant_id), tenant_id=tenant_id)
-
-    async def go(
-        self,
-        conn: AsyncConnection,
-        tenant_id: UUID,
-        *,
-        heads: str,
-        to: str | None,
-        limits: str,
-        done: str,
-    ) -> str:
-        script = self.script(tenant_id, heads=heads, to=to)
-        return _last(await driver.rows_of_each(conn, f"{limits};\n{script}{done}"))
 
 
 @dataclass(frozen=True)
@@ -232,7 +168,7 @@ class Upgrader:
         if rollout.policy.back:
             await positions.forget(conn, tenant_id)
         if heads == rollout.revision:
-            found: str | None = _last(await driver.rows_of_each(conn, f"{limits};\n{done}"))
+            found: str | None = last(await driver.rows_of_each(conn, f"{limits};\n{done}"))
         else:
             found = await self.way.go(
                 conn, tenant_id, heads=heads, to=_aim(rollout), limits=limits, done=done
@@ -247,10 +183,6 @@ class Upgrader:
 
 def _aim(rollout: Rollout) -> str | None:
     return rollout.revision if rollout.policy.back else None
-
-
-def _last(answers: list[list[tuple[str]]]) -> str:
-    return answers[-1][0][0]
 
 
 def sqlstate(error: DBAPIError) -> str | None:

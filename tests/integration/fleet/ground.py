@@ -19,7 +19,8 @@ from controlplane.domain.rollouts import Ask, Policy
 from controlplane.fleet import requests
 from controlplane.fleet.online import OnlineUpgrades
 from controlplane.fleet.roller import Roller
-from controlplane.fleet.upgrading import Compiled, Failpoint, Upgrader, nowhere
+from controlplane.fleet.upgrading import Failpoint, Upgrader, nowhere
+from controlplane.fleet.ways import Compiled
 from controlplane.store import rollouts
 from controlplane.store.audit import Actor
 from controlplane.store.rollouts import Rollout

@@ -18,7 +18,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from controlplane.fleet.online import OnlineUpgrades
 from controlplane.fleet.roller import Roller
-from controlplane.fleet.upgrading import Compiled, Upgrader
+from controlplane.fleet.upgrading import Upgrader
+from controlplane.fleet.ways import Compiled
 from controlplane.store.urls import sqlalchemy_url
 from controlplane.tenancy import template
 

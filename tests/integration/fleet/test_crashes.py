@@ -30,8 +30,15 @@ async def finish(fleet, rollout, *, of=None):
     return (await fleet.view(rollout)).state
 
 
+# Behind a message several have been upgraded, how many depends on how quick the first one was.
 @pytest.mark.parametrize(
-    ("place", "upgraded"), [("held", 1), ("upgraded", 1), ("before-commit", 1), ("after-commit", 2)]
+    ("place", "upgraded"),
+    [
+        ("held", {1}),
+        ("upgraded", {1}),
+        ("before-commit", {1}),
+        ("after-commit", {2, 3, 4, 5, 6}),
+    ],
 )
 async def test_a_worker_killed_at_any_place_leaves_each_tenant_before_or_after(
     fleet, mortals, place, upgraded
@@ -45,8 +52,9 @@ async def test_a_worker_killed_at_any_place_leaves_each_tenant_before_or_after(
         place=place,
         visit=2,
     )
-    assert sorted(fleet.revisions().values()) == [BEFORE] * (6 - upgraded) + [AFTER] * upgraded
-    assert list((await fleet.states(rollout)).values()).count("done") == upgraded
+    found, states = fleet.revisions(), await fleet.states(rollout)
+    assert states == {n: "done" if found[n] == AFTER else "pending" for n in NAMES}
+    assert list(found.values()).count(AFTER) in upgraded
     assert await finish(fleet, rollout) is RolloutState.SUCCEEDED
     assert fleet.revisions() == dict.fromkeys(NAMES, AFTER)
 

@@ -6,7 +6,8 @@ import pytest
 
 from controlplane.domain.rollouts import Ask, Budget, RolloutState
 from controlplane.fleet.online import ByAlembic
-from controlplane.fleet.upgrading import Compiled, Outcome, Upgrader
+from controlplane.fleet.upgrading import Outcome, Upgrader
+from controlplane.fleet.ways import Compiled
 from controlplane.tenancy import lint, template
 from tests.integration.fleet.ground import ADDS, AFTER, BEFORE, NAMES
 from tests.integration.tenancy.templates import application, revision

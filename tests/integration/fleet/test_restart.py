@@ -40,7 +40,8 @@ async def _cut_off(fleet, running):
 
         async def hold(_place):
             upgraded.append(len(upgraded))
-            if len(upgraded) == 2:
+            # Of the first message, which has one target; the others share the next.
+            if len(upgraded) == 1:
                 holder.execute(WAIT)
 
         roller = fleet.roller(of=waits, failpoint=hold, lanes=1, in_one_message=True)

@@ -13,7 +13,8 @@ from controlplane.domain.tenants import frozen
 from controlplane.errors import InvalidState, RolloutRefused
 from controlplane.fleet import freezing, planning, requests
 from controlplane.fleet.online import ByAlembic
-from controlplane.fleet.upgrading import Compiled, Outcome, Upgrader
+from controlplane.fleet.upgrading import Outcome, Upgrader
+from controlplane.fleet.ways import Compiled
 from controlplane.provisioning.step import Target
 from controlplane.provisioning.steps.repair import Upgrade
 from controlplane.store import tenants
