@@ -1,6 +1,7 @@
 """Which tenants' schemas are not what the template makes, and how: over all of them."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,8 +15,9 @@ from controlplane.tenancy import structure
 from controlplane.tenancy.structure import Reference
 from controlplane.tenancy.template import Template
 
-# As many as are asked about at once: bounds the server's memory and how long one question takes.
-_BATCH = 200
+# As many as are asked about at once: bounds how long one question takes, and the server's memory. To
+# print what is in a schema, its process keeps all of that in mind, half a megabyte.
+_BATCH = 100
 _SERVED = ("active", "suspended")
 # Whoever is being made or purged has a schema that is on its way.
 _TENANTS = text("""
@@ -76,38 +78,45 @@ async def look(
     looked_at = behind = 0
     drifted: list[Drifted] = []
     without: list[UUID] = []
-    async with database.connect() as conn:
-        async for batch in _batches(conn, only):
-            current = [tenant for tenant in batch if tenant.revision == ours.revision]
-            looked_at += len(current)
-            behind += len(batch) - len(current)
+    async for batch in _batches(database, only):
+        current = [tenant for tenant in batch if tenant.revision == ours.revision]
+        looked_at += len(current)
+        behind += len(batch) - len(current)
+        async with _given_up(database) as conn:
             apart, alike = await _compared(conn, current, ours)
-            drifted += apart
-            if admins and alike:
-                without += await _without_admin(database, alike)
+        drifted += apart
+        if admins and alike:
+            without += await _without_admin(database, alike)
     return Report(ours.revision, looked_at, behind, tuple(drifted), tuple(without))
 
 
 async def _without_admin(database: AsyncEngine, alike: list[_Tenant]) -> list[UUID]:
     served = [each.id for each in alike if each.state in _SERVED]
+    async with _given_up(database) as conn:
+        return await without_admin(conn, served)
+
+
+@asynccontextmanager
+async def _given_up(database: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection that nobody uses again: its server process remembers the tables of each tenant that
+    it was asked about, for as long as it lives."""
     async with database.connect() as conn:
         await conn.begin()
         try:
-            return await without_admin(conn, served)
+            yield conn
         finally:
-            # Its server process now remembers the tables of each of them.
             await conn.invalidate()
 
 
-async def _batches(conn: AsyncConnection, only: UUID | None) -> AsyncIterator[list[_Tenant]]:
+async def _batches(database: AsyncEngine, only: UUID | None) -> AsyncIterator[list[_Tenant]]:
     after = UUID(int=0)
     while True:
         asked = {"after": after, "only": only, "at_most": _BATCH}
-        rows = (await conn.execute(_TENANTS, asked)).all()
+        async with database.connect() as conn:
+            rows = (await conn.execute(_TENANTS, asked)).all()
         if not rows:
             return
         yield [_Tenant(*row) for row in rows]
-        await conn.rollback()  # no snapshot is held for long
         after = rows[-1].id
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+from sqlalchemy import event
 
 from controlplane import wiring
 from controlplane.domain.naming import schema_name
@@ -72,6 +73,28 @@ async def test_one_worker_looks_once_an_hour_and_tells_what_differs_and_who_lack
     await due(lab)
     assert await watches[0].turn()
     assert [(await seen(lab))[1], await listed(lab)] == [[], set()]
+
+
+async def test_no_server_process_keeps_in_mind_what_a_look_has_asked_it(empty_lab):
+    lab = empty_lab
+    schema = schema_name(await lab.active("acme"))
+    owner, asked = lab.parts.owner.sync_engine, set()
+
+    def record(conn: Any, _cursor: Any, _statement: Any, parameters: Any, *_: Any) -> None:
+        if schema in str(parameters):
+            asked.add(conn.connection.driver_connection.info.backend_pid)
+
+    event.listen(owner, "before_cursor_execute", record)
+    try:
+        assert await wiring.open_drift_watch(lab.parts).turn()
+    finally:
+        event.remove(owner, "before_cursor_execute", record)
+    assert asked
+    with psycopg.connect(lab.database.superuser_url, autocommit=True) as conn:
+        there = "SELECT pid FROM pg_stat_activity WHERE pid = ANY (%s)"
+        async with asyncio.timeout(30):
+            while conn.execute(there, [list(asked)]).fetchall():  # noqa: ASYNC110  another process
+                await asyncio.sleep(0.02)
 
 
 async def test_a_look_that_was_overtaken_is_not_kept(empty_lab):
