@@ -22,7 +22,8 @@ from controlplane.domain.rollouts import Ask, Policy
 from controlplane.fleet import drift, planning, requests
 from controlplane.fleet.online import OnlineUpgrades
 from controlplane.fleet.roller import Roller
-from controlplane.fleet.upgrading import Compiled, Upgrader
+from controlplane.fleet.upgrading import Upgrader
+from controlplane.fleet.ways import Compiled
 from controlplane.provisioning import reconcile
 from controlplane.store import rollouts, warm_schemas
 from controlplane.store.audit import Actor
