@@ -49,7 +49,10 @@ WITH RECURSIVE held (classid, objid) AS (
     WHERE k.refclassid = held.classid AND k.refobjid = held.objid AND k.deptype <> 'n'
     OFFSET 0) k
 )
-SELECT DISTINCT pg_describe_object(k.classid, k.objid, 0)
+SELECT DISTINCT CASE k.classid WHEN 'pg_rewrite'::regclass
+  THEN (SELECT pg_describe_object('pg_class'::regclass, w.ev_class, 0)
+        FROM pg_rewrite w WHERE w.oid = k.objid)
+  ELSE pg_describe_object(k.classid, k.objid, 0) END
 FROM held CROSS JOIN LATERAL (
   SELECT k.classid, k.objid FROM pg_depend k
   WHERE k.refclassid = held.classid AND k.refobjid = held.objid OFFSET 0) k

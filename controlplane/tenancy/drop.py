@@ -79,8 +79,13 @@ async def _emptied(conn: AsyncConnection, schema: SchemaName, budget: int) -> bo
         return False
     # In as many rounds as one thing depends on another.
     while drops := (await conn.scalars(_DROPS, {"schema": schema})).all():
-        if await _send(conn, what, *drops):
+        refusals = [await _refusal(conn, statement) for statement in drops]
+        if not any(refusals):
             break
+        if all(refusals):
+            # A refusal names as well what of ours stands in the way of ours: none of it is to blame.
+            outside = await contents.dependents(conn, schema)
+            raise _conflict(what, outside or list(filter(None, refusals)))
     return True
 
 
@@ -113,12 +118,10 @@ async def _lessen(conn: AsyncConnection, what: str, found: Sequence[Piece], budg
     raise _conflict(what, refusals)
 
 
-async def _send(conn: AsyncConnection, what: str, *drops: str) -> bool:
-    """Whether all statements were carried out. Raises SchemaConflict where not one was."""
-    refusals = [await _refusal(conn, statement) for statement in drops]
-    if all(refusals):
-        raise _conflict(what, [refusal for refusal in refusals if refusal])
-    return not any(refusals)
+async def _send(conn: AsyncConnection, what: str, statement: str) -> None:
+    """Raises SchemaConflict where it was not carried out."""
+    if refusal := await _refusal(conn, statement):
+        raise _conflict(what, [refusal])
 
 
 async def _refusal(conn: AsyncConnection, statement: str) -> str | None:

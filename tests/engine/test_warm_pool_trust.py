@@ -104,7 +104,7 @@ async def test_one_that_somebody_has_built_upon_is_given_up_and_goes_once_he_let
         await pool.look()
         assert await ready(lab) == set()
         assert await pool.turn()
-        with pytest.raises(SchemaConflict, match=r"it depends on table .* Remove that"):
+        with pytest.raises(SchemaConflict, match=r"depends on it: view built\.it\. Remove that"):
             await pool.turn()
         assert await leans(lab, name)
         for statement in ("it (id uuid REFERENCES {}.users)", "it () INHERITS ({}.users)"):
