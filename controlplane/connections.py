@@ -32,6 +32,8 @@ _OWNER_SESSION = (
 )
 _CONNECT_TIMEOUT_S = 5
 _FRESH_S = 1.0
+# A server process remembers the tables of each tenant that its worker has made or changed, some 30 kB.
+_AGED_S = 1800
 _COUNTING = 4
 _CONNECTION = {
     "connect_timeout": _CONNECT_TIMEOUT_S,
@@ -77,6 +79,7 @@ def _owner(settings: Settings, *, connect_args: dict[str, Any]) -> AsyncEngine:
     engine = create_async_engine(
         sqlalchemy_url(settings.database_url_direct.get_secret_value()),
         pool_size=settings.worker_slots + 3,
+        pool_recycle=_AGED_S,
         hide_parameters=True,
         connect_args=connect_args,
     )

@@ -57,6 +57,17 @@ async def test_one_that_died_at_once_costs_one_error_and_is_replaced(
         await owner.dispose()
 
 
+async def test_one_that_has_grown_old_is_replaced(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_AGED_S", 0)
+    owner = connections.open_owner(settings(database, tmp_path))
+    try:
+        assert await _backend(owner) != await _backend(owner)
+    finally:
+        await owner.dispose()
+
+
 async def test_no_login_that_may_go_through_a_pooler_prepares_statements(
     database: Database, tmp_path: Path
 ) -> None:
