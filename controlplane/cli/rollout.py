@@ -1,8 +1,7 @@
 """`controlplane rollout …`"""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -19,11 +18,10 @@ from controlplane.cli.output import (
     tell,
 )
 from controlplane.cli.rollout_bars import headline, span
-from controlplane.domain.rings import USUAL
+from controlplane.cli.rollout_policy import policy_of, policy_options
 from controlplane.domain.rollouts import Ask, TargetState
 
 Json = dict[str, Any]
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @click.group("rollout")
@@ -41,80 +39,6 @@ def command() -> None:
     """
 
 
-_POLICY = (
-    click.option(
-        "--ring",
-        "rings",
-        multiple=True,
-        metavar="NAME=RULE",
-        help="name=5%, name=tier:starter, name=tag:beta or name=list:acme,globex; again for the"
-        f" next. Default: {' '.join(USUAL)}. Everybody else comes last.",
-    ),
-    click.option(
-        "--failure-budget",
-        metavar="N|N%",
-        default="0",
-        show_default=True,
-        help="So many of a ring may fail.",
-    ),
-    click.option(
-        "--soak",
-        type=click.FloatRange(0),
-        default=0.0,
-        metavar="SECONDS",
-        help="Wait so long between two rings.",
-    ),
-    click.option(
-        "--max-parallel",
-        type=click.IntRange(1, 64),
-        default=2,
-        show_default=True,
-        help="Transactions at once, over all workers.",
-    ),
-    click.option(
-        "--lock-timeout",
-        type=click.IntRange(1, 10_000),
-        default=200,
-        show_default=True,
-        metavar="MS",
-        help="An upgrade queues so long for a table in use, then tries later.",
-    ),
-    click.option(
-        "--attempts",
-        type=click.IntRange(1, 1000),
-        default=20,
-        show_default=True,
-        help="It tries so often.",
-    ),
-    click.option("--only-rings", is_flag=True, help="Leave out whoever is in none of the rings."),
-    click.option(
-        "--to",
-        metavar="REVISION",
-        help="Go back to this older revision: one of each chain that goes back, such as app_0004.",
-    ),
-)
-
-
-def policy_options(asked: Command) -> Command:
-    """Gives a command the options that say how a rollout goes about it."""
-    for option in reversed(_POLICY):
-        asked = option(asked)
-    return asked
-
-
-def _policy(given: Json) -> Json:
-    policy = {
-        "failure_budget": given["failure_budget"],
-        "soak_s": given["soak"],
-        "max_parallel": given["max_parallel"],
-        "lock_timeout_ms": given["lock_timeout"],
-        "attempts": given["attempts"],
-        "rest": not given["only_rings"],
-    }
-    named = {"rings": list(given["rings"]), "to": given["to"]}
-    return policy | {name: value for name, value in named.items() if value}
-
-
 @command.command("plan")
 @policy_options
 @output_option
@@ -124,7 +48,7 @@ def plan(*, output: Output, **policy: Any) -> None:
     Nothing is changed: every statement is tried in a schema that is undone. Exit code 1 where a
     revision cannot be compiled, breaks a rule of 'template check', or is refused by PostgreSQL.
     """
-    asyncio.run(_plan(_policy(policy), output))
+    asyncio.run(_plan(policy_of(policy), output))
 
 
 async def _plan(policy: Json, output: Output) -> None:
@@ -183,9 +107,9 @@ def start(*, wait: bool, dry_run: bool, output: Output, **policy: Any) -> None:
     Exit code 0 where every one was upgraded or skipped.
     """
     if dry_run:
-        asyncio.run(_plan(_policy(policy), output))
+        asyncio.run(_plan(policy_of(policy), output))
     else:
-        asyncio.run(_start(_policy(policy), wait=wait, output=output))
+        asyncio.run(_start(policy_of(policy), wait=wait, output=output))
 
 
 async def _start(policy: Json, *, wait: bool, output: Output) -> None:
@@ -250,7 +174,7 @@ def _print(rollout: Json, output: Output) -> None:
     rows = [(ring["name"], *(str(ring[name]) for name in counts)) for ring in rollout["rings"]]
     print_table(("RING", *(name.upper() for name in counts)), rows)
     if rollout["error"]:
-        tell(f"{rollout['error']['detail']} [{rollout['error']['code']}]")
+        flowing(f"{rollout['error']['detail']} [{rollout['error']['code']}]", err=True)
 
 
 async def _found(api: Api, reference: object | None) -> Json:

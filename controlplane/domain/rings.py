@@ -149,5 +149,12 @@ def assign(rings: Sequence[Ring], members: Iterable[Member]) -> dict[UUID, int]:
     return found
 
 
+def empty(rings: Sequence[Ring], sizes: Sequence[int]) -> list[str]:
+    """The names of rings that say whom they want and get nobody, where there is anybody."""
+    wanting = {By.TIER, By.TAG, By.LIST}
+    pairs = zip(rings, sizes, strict=True)
+    return [ring.name for ring, size in pairs if ring.by in wanting and not size and any(sizes)]
+
+
 def _draw(member: Member) -> bytes:
     return hashlib.sha256(member.id.bytes).digest()

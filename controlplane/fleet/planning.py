@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from controlplane.domain.naming import Mark
+from controlplane.domain.rings import empty
 from controlplane.domain.rollouts import Policy
 from controlplane.errors import RevisionNeedsOnline, RolloutRefused, TemplateInvalid
 from controlplane.fleet import requests, way_back
@@ -122,7 +123,7 @@ async def plan(
         ring_sizes=tuple(sizes),
         at_revision=fleet.at_revision,
         paths=tuple(paths),
-        warnings=(*_warnings(paths, aim), *_unknown(aim, served)),
+        warnings=(*_warnings(paths, aim), *_unknown(aim, served), *_empty(policy, sizes)),
         trial=trial,
         seconds=_seconds(paths, whole, trial, policy, sizes),
         starts=starts,
@@ -218,6 +219,14 @@ def _unknown(aim: Aim, served: Collection[str]) -> list[Warned]:
     why = "App servers that need a newer one would fail, or answer 503 tenant_migrating."
     remedy = "Let older ones run first, and name what they serve in CONTROLPLANE_SERVED_REVISIONS."
     return [Warned("served-unknown", f"back to {aim.revision}", why, remedy)]
+
+
+def _empty(policy: Policy, sizes: Sequence[int]) -> list[Warned]:
+    why = "None of the targets is in it, so the next ring begins at once."
+    remedy = "See whether its subdomains, tags or tiers are written as they should be."
+    return [
+        Warned("empty-ring", f"ring {name}", why, remedy) for name in empty(policy.rings, sizes)
+    ]
 
 
 def _seconds(

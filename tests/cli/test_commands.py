@@ -320,6 +320,9 @@ def test_a_rollout_is_planned_begun_and_shown(cli: Cli) -> None:
     planned = cli("rollout", "plan", "--ring", "ours=list:acme", "--max-parallel", "3")
     assert (planned.code, "connections  3 at once" in planned.out) == (0, True), planned.err
     assert cli("rollout", "plan", "--ring", "nonsense").err.endswith("[validation_failed]\n")
+    refused = cli("rollout", "plan", "--failure-budget", "two")
+    assert refused.code == 2
+    assert "'--failure-budget': The failure budget is a number" in refused.err
     begun = cli("rollout", "start", "-o", "json")
     assert (begun.code, begun.json["state"]) == (0, "succeeded"), begun.err
     assert cli("rollout", "status").out.startswith(f"{begun.json['id']}  succeeded  to app_")

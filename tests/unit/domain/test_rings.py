@@ -5,7 +5,16 @@ from uuid import UUID
 import pytest
 
 from controlplane.domain.naming import Subdomain
-from controlplane.domain.rings import MOST_RINGS, By, Member, Ring, assign, parse_rings, tags_of
+from controlplane.domain.rings import (
+    MOST_RINGS,
+    By,
+    Member,
+    Ring,
+    assign,
+    empty,
+    parse_rings,
+    tags_of,
+)
 from controlplane.domain.tenants import Tier
 from controlplane.errors import ValidationFailed
 
@@ -86,6 +95,12 @@ def test_a_ring_is_pinned_and_read_back():
     rings = parse_rings(["a=2.5%", "b=tier:starter", "c=tag:x,y", "d=list:acme"])
     assert tuple(Ring.from_json(ring.to_json()) for ring in rings) == rings
     assert [ring.by for ring in rings] == [By.PERCENT, By.TIER, By.TAG, By.LIST, By.REST]
+
+
+def test_a_ring_that_wants_somebody_and_gets_nobody_is_told():
+    rings = parse_rings(["a=list:amce", "b=tag:beta", "c=tier:starter", "d=1%", "e=list:acme"])
+    assert empty(rings, [0, 0, 0, 0, 1, 0]) == ["a", "b", "c"]
+    assert empty(rings, [0] * 6) == []
 
 
 @pytest.mark.parametrize(
