@@ -10,6 +10,7 @@ from controlplane.errors import UnsafeDatabaseRole
 # session_user: what SET ROLE, whoever runs it, can come back to. MEMBER asks what the login may
 # become, USAGE what it is already. Each query names its finds, at most five of them. What is in a
 # schema is found by pg_depend: pg_class holds all tenants' tables, and has no index of its own for it.
+# Rights are asked for before names are matched, which takes longer.
 _FAULTS = {
     "it is, or may become, a role with powers over all tenants (superuser, BYPASSRLS, CREATEROLE,"
     " REPLICATION or access to all data, files or programs)": r"""
@@ -24,7 +25,8 @@ _FAULTS = {
           SELECT 'database ' || datname, datdba FROM pg_database WHERE datname = current_database()
           UNION ALL
           SELECT 'schema ' || nspname, nspowner FROM pg_namespace
-          WHERE nspname = 'public' OR nspname ~ '^tenant_[0-9a-f]{32}$'
+          WHERE pg_has_role(session_user, nspowner, 'MEMBER')
+            AND (nspname = 'public' OR nspname ~ '^tenant_[0-9a-f]{32}$')
           UNION ALL
           SELECT 'public.' || c.relname, c.relowner FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
           WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = 'public'::regnamespace
@@ -34,7 +36,7 @@ _FAULTS = {
     "it inherits rights instead of taking a role per transaction (make it NOINHERIT)": r"""
         SELECT rolname::text FROM pg_roles
         WHERE (rolname = session_user AND rolinherit)
-           OR (rolname ~ '^tenant_[0-9a-f]{32}$' AND pg_has_role(session_user, oid, 'USAGE'))
+           OR (pg_has_role(session_user, oid, 'USAGE') AND rolname ~ '^tenant_[0-9a-f]{32}$')
         ORDER BY rolname <> session_user, rolname LIMIT 5""",
 }
 _WARNINGS = {
