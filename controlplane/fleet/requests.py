@@ -14,7 +14,7 @@ from controlplane.domain.rollouts import Ask, Policy, RolloutState, answer
 from controlplane.domain.tenants import TenantState, Tier, frozen
 from controlplane.errors import InvalidState
 from controlplane.fleet import journal
-from controlplane.store import audit, rollouts
+from controlplane.store import audit, rollout_progress, rollouts
 from controlplane.store.audit import Actor
 from controlplane.store.rollouts import Request, Rollout
 from controlplane.store.tables import tenants
@@ -143,6 +143,6 @@ async def _excused(conn: AsyncConnection, rollout: Rollout, what: Ask) -> int:
     if what is Ask.RETRY:
         return 0
     if what is Ask.RESUME and rollout.state is RolloutState.HALTED:
-        found = await rollouts.progress(conn, rollout)
+        found = await rollout_progress.of(conn, rollout)
         return found.rings[rollout.ring].failed
     return rollout.excused

@@ -17,19 +17,6 @@ from controlplane.store.rollout_tables import rollout_targets, rollouts
 from controlplane.store.tables import tenants
 
 CHANNEL = "controlplane_rollouts"
-# The rate that is shown is that of the last so many seconds.
-_LATELY_S = 10
-
-_RINGS = text("""
-SELECT ring, count(*) FILTER (WHERE state = 'pending') AS pending,
-  count(*) FILTER (WHERE state = 'pending' AND error IS NOT NULL) AS waiting,
-  count(*) FILTER (WHERE state = 'done') AS done,
-  count(*) FILTER (WHERE state = 'failed') AS failed,
-  count(*) FILTER (WHERE state = 'skipped') AS skipped,
-  count(*) FILTER (WHERE state = 'done'
-    AND finished_at > clock_timestamp() - make_interval(secs => :lately)) AS lately
-FROM public.rollout_targets WHERE rollout_id = :rollout GROUP BY ring
-""")
 _TARGETS = text("""
 INSERT INTO public.rollout_targets (rollout_id, tenant_id, ring, from_revision)
 SELECT :rollout, * FROM unnest(
@@ -54,39 +41,6 @@ class Rollout:
     requested_by: UUID | None
     created_at: datetime
     finished_at: datetime | None
-
-
-@dataclass(frozen=True)
-class RingCounts:
-    """How far a ring is. `waiting` of its `pending` targets were tried, or wait for an operation."""
-
-    name: str
-    pending: int = 0
-    waiting: int = 0
-    done: int = 0
-    failed: int = 0
-    skipped: int = 0
-
-    @property
-    def size(self) -> int:
-        return self.pending + self.done + self.failed + self.skipped
-
-
-@dataclass(frozen=True)
-class Progress:
-    """`per_s` is the rate of late; `soaks_for_s` what is left until the ring under way begins."""
-
-    rings: tuple[RingCounts, ...]
-    per_s: float
-    soaks_for_s: float
-
-    @property
-    def eta_s(self) -> float | None:
-        """None where nothing can be said."""
-        left = sum(ring.pending for ring in self.rings)
-        if left and not self.per_s:
-            return None
-        return self.soaks_for_s + (left / self.per_s if left else 0.0)
 
 
 @dataclass(frozen=True)
@@ -190,27 +144,6 @@ async def page(
     if after is not None:
         query = query.where(tuple_(c.created_at, c.id) < after)
     return [_rollout(row) for row in await conn.execute(query)]
-
-
-async def progress(conn: AsyncConnection, rollout: Rollout) -> Progress:
-    """How far each of its rings is."""
-    asked = {"rollout": rollout.id, "lately": _LATELY_S}
-    found = {row.ring: row for row in await conn.execute(_RINGS, asked)}
-    now = (await conn.execute(select(func.clock_timestamp()))).scalar_one()
-    rings = tuple(
-        _counts(ring.name, found.get(number)) for number, ring in enumerate(rollout.policy.rings)
-    )
-    running_s = max((now - rollout.created_at).total_seconds(), 0.001)
-    lately = sum(row.lately for row in found.values())
-    soaks = max((rollout.run_at - now).total_seconds(), 0.0)
-    ended = rollout.finished_at is not None
-    return Progress(rings, lately / min(running_s, _LATELY_S), 0.0 if ended else soaks)
-
-
-def _counts(name: str, row: Any) -> RingCounts:
-    if row is None:
-        return RingCounts(name)
-    return RingCounts(name, row.pending, row.waiting, row.done, row.failed, row.skipped)
 
 
 async def targets(

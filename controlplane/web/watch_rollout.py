@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from controlplane.domain.rollouts import ENDED
-from controlplane.store import rollouts
+from controlplane.store import rollout_progress, rollouts
 from controlplane.web.api.rollout_bodies import RolloutBody, rollout_body
 from controlplane.web.hub import Hub
 from controlplane.web.request import reading
@@ -56,4 +56,4 @@ async def look(parts: Parts, rollout_id: UUID) -> RolloutBody:
     """The rollout as it is now. Raises RolloutNotFound."""
     async with reading(parts) as conn:
         rollout = await rollouts.get(conn, rollout_id)
-        return rollout_body(rollout, await rollouts.progress(conn, rollout))
+        return rollout_body(rollout, await rollout_progress.of(conn, rollout))

@@ -19,7 +19,8 @@ from controlplane.domain.rollouts import (
 )
 from controlplane.errors import FieldFault, ValidationFailed
 from controlplane.fleet.planning import RolloutPlan
-from controlplane.store.rollouts import Progress, Rollout, Target
+from controlplane.store.rollout_progress import Progress
+from controlplane.store.rollouts import Rollout, Target
 from controlplane.web.api.bodies import failed
 
 ROLLOUTS = "/api/admin/rollouts"

@@ -13,7 +13,7 @@ from controlplane.domain.rollouts import Ask, TargetState
 from controlplane.errors import IdempotencyKeyReused
 from controlplane.fleet import planning, requests
 from controlplane.fleet.planning import RolloutPlan
-from controlplane.store import idempotency, rollouts
+from controlplane.store import idempotency, rollout_progress, rollouts
 from controlplane.store.rollouts import Request
 from controlplane.store.urls import sqlalchemy_url
 from controlplane.web import paging
@@ -153,7 +153,7 @@ async def list_rollouts(
     async with reading(request.parts) as conn:
         found = await rollouts.page(conn, limit=limit + 1, after=after)
         page, next_cursor = paging.cut(found, limit)
-        shown = [rollout_body(each, await rollouts.progress(conn, each)) for each in page]
+        shown = [rollout_body(each, await rollout_progress.of(conn, each)) for each in page]
     return RolloutPage(shown, next_cursor)
 
 
@@ -215,7 +215,7 @@ async def watch_rollout(request: ApiRequest, rollout_id: FromPath[UUID]) -> Stre
 async def _ask(request: ApiRequest, rollout_id: UUID, what: Ask) -> RolloutBody:
     async with request.parts.control.begin() as conn:
         rollout = await requests.ask(conn, rollout_id, what, actor=request.actor)
-        return rollout_body(rollout, await rollouts.progress(conn, rollout))
+        return rollout_body(rollout, await rollout_progress.of(conn, rollout))
 
 
 _HELP = {
