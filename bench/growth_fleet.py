@@ -25,7 +25,7 @@ from controlplane.fleet.roller import Roller
 from controlplane.fleet.upgrading import Upgrader
 from controlplane.fleet.ways import Compiled
 from controlplane.provisioning import reconcile
-from controlplane.store import rollouts, warm_schemas
+from controlplane.store import rollout_progress, rollouts, warm_schemas
 from controlplane.store.audit import Actor
 from controlplane.tenancy.compile import compiled
 from controlplane.tenancy.drop import drop
@@ -141,7 +141,7 @@ class Fleet:
                 conn, revision=plan.revision, digest=plan.digest, policy=_policy(), actor=_CLI
             )
             taken = (perf_counter() - began) * 1000
-            watched = await p50(5, lambda: rollouts.progress(conn, rollout))
+            watched = await p50(5, lambda: rollout_progress.of(conn, rollout))
             await conn.rollback()
         return {"start_ms": taken, "watch_ms": watched}
 
