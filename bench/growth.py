@@ -1,7 +1,7 @@
 """What grows with the number of tenants, of the sample template: making one, drift, the API, app
 servers' directory and connections, rollouts, the disk. One database that is filled from size to size.
 
-    .venv/bin/python bench/growth.py [--sizes 1000,2000,5000,10000] [--json]    # an hour, 20 GB
+    .venv/bin/python bench/growth.py [--sizes 1000,2000,5000,10000] [--json]    # 1 to 2 hours, 25 GB
 """
 
 import argparse
@@ -64,6 +64,7 @@ ROWS = (
     ("touch_ms", "select of a tenant not seen before, ms"),
     ("kept_mb", "memory of a connection that saw all, MB"),
     ("limited_mb", "the same with the limit of 500, MB"),
+    ("worker_mb", "largest process of the worker's login, MB"),
     ("database_mb", "database, MB"),
     ("catalogs_mb", "catalogs, MB"),
     ("classes_k", "rows of pg_class, thousands"),
@@ -109,7 +110,7 @@ async def _measure(site: ground.Site, folder: Path, sizes: Sequence[int]) -> dic
                 loads.append(os.getloadavg()[0])
                 figures |= part
                 # At once: whoever stops the run keeps what it has found.
-                print(_table({size: part}), flush=True)
+                print(_table({size: {"load": loads[-1], **part}}), flush=True)
             figures["load"] = sum(loads) / len(loads)
             print(f"  {size} took {perf_counter() - began:.0f} s", flush=True)
     return found

@@ -8,7 +8,7 @@ from time import perf_counter
 from uuid import UUID
 
 import psycopg
-from growth_tenants import Figures, Tenants, ms, p50
+from growth_tenants import Figures, Tenants, anonymous_mb, ms, p50
 from pool import WARM
 from psycopg.sql import SQL, Identifier, Literal
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -43,6 +43,7 @@ ALTER TABLE {schema}.documents DROP COLUMN remark;
 UPDATE {schema}.alembic_version SET version_num = 'app_0001' WHERE version_num = 'app_0002';
 UPDATE public.tenants SET revision = {revision} WHERE id = {id}
 """)
+_PROCESSES = "SELECT pid FROM pg_stat_activity WHERE usename = %s"
 _DONE = "SELECT tenant_id FROM public.rollout_targets WHERE state = 'done'"
 
 
@@ -63,9 +64,16 @@ class Fleet:
                 **await self._begun(),
                 **await self._rolled(upgrades),
                 **await self._claims(),
+                **self._remembered(),
             }
         finally:
             await upgrades.dispose()
+
+    def _remembered(self) -> Figures:
+        """The largest of the server's processes that worked for the worker and live yet."""
+        with psycopg.connect(self.tenants.site.superuser_url) as conn:
+            found = conn.execute(_PROCESSES, [self.tenants.owner_login]).fetchall()
+        return {"worker_mb": max(anonymous_mb(process) for (process,) in found)}
 
     async def _drift(self) -> Figures:
         ids = self.tenants.ids()

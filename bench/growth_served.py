@@ -7,14 +7,13 @@ import tracemalloc
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 from uuid import UUID
 
 import ground
 import httpx2
-from growth_tenants import Figures, Tenants, ms, p50
+from growth_tenants import Figures, Tenants, anonymous_mb, ms, p50
 from psycopg_pool import AsyncConnectionPool
 
 from controlplane.cli.ground import first_admin
@@ -149,14 +148,14 @@ class Served:
                 began = perf_counter()
                 process = await self._touch(tenancy, someone)
                 taken.append((perf_counter() - began) * 1000)
-            kept = _anonymous_mb(process)
+            kept = anonymous_mb(process)
         async with _pool(self._app_url) as pool:
             tenancy, held = Tenancy(pool), 0.0
             for number, someone in enumerate(everybody[: 2 * LIMIT], start=1):
                 async with tenancy.transaction(someone) as conn:
                     await (await conn.execute(_SELECT)).fetchone()
                     if number % 10 == 0:
-                        held = max(held, _anonymous_mb(conn.info.backend_pid))
+                        held = max(held, anonymous_mb(conn.info.backend_pid))
         return {"touch_ms": statistics.median(taken), "kept_mb": kept, "limited_mb": held}
 
 
@@ -195,12 +194,3 @@ async def _weighed(directory: TenantDirectory, names: list[str]) -> float:
     finally:
         tracemalloc.stop()
     return (after - before) / len(names)
-
-
-def _anonymous_mb(process: int) -> float:
-    """0 where there is no /proc."""
-    try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 1024

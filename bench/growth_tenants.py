@@ -86,6 +86,10 @@ class Tenants:
         return sqlalchemy_url(self.site.values["CONTROLPLANE_APP_DATABASE_URL"]).username or ""
 
     @property
+    def owner_login(self) -> str:
+        return sqlalchemy_url(self.site.owner_url).username or ""
+
+    @property
     def template(self) -> Template:
         return self.parts.template
 
@@ -206,3 +210,12 @@ async def p50(times: int, doing: Callable[[], Awaitable[Any]]) -> float:
     """Median milliseconds of one after the other; the first one is not counted."""
     taken = [await ms(doing()) for _ in range(times + 1)]
     return statistics.median(taken[1:])
+
+
+def anonymous_mb(process: int) -> float:
+    """What a process holds for itself, in megabytes; 0 where there is no /proc."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 1024
