@@ -223,4 +223,13 @@ def told(error: DBAPIError) -> tuple[str, str]:
         return "sql_failed", f"{kind}: {error.orig.diag.message_primary}"[:_TELLS]
     if state.startswith("55P03"):
         return "lock_not_available", "A table of the tenant's was in use for too long."
-    return "sql_failed", f"PostgreSQL refused it ({kind}, {state})."
+    return "sql_failed", f"PostgreSQL refused it ({kind}, {state}{_place(error)})."
+
+
+def _place(error: DBAPIError) -> str:
+    """The names of what a row did not agree with; its message may quote the row where a trigger wrote it."""
+    if not isinstance(error.orig, DriverError):
+        return ""
+    diag = error.orig.diag
+    thing = diag.constraint_name or diag.column_name
+    return f", {thing} of {diag.table_name}"[:_TELLS] if thing and diag.table_name else ""

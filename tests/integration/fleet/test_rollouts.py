@@ -8,7 +8,6 @@ import pytest
 from controlplane.domain.rings import parse_rings
 from controlplane.domain.rollouts import Ask, Budget, RolloutState
 from controlplane.errors import InvalidState, RolloutInProgress
-from controlplane.store import rollout_progress
 from tests.integration.fleet.ground import AFTER, BEFORE, NAMES
 
 pytestmark = pytest.mark.anyio
@@ -299,30 +298,3 @@ async def test_a_schema_ahead_of_the_catalog_is_entered_and_not_upgraded_twice(f
     assert await fleet.states(rollout) == {"acme": "pending"}
     await fleet.work()
     assert fleet.revision("acme") == AFTER
-
-
-async def test_a_rate_is_told_once_enough_have_ended_and_counted_from_the_first_of_them(fleet):
-    rollout = await fleet.begin()
-
-    async def ended(number, *, ago_s):
-        await fleet.sql(
-            "UPDATE public.rollout_targets SET state = 'done', finished_at = clock_timestamp()"
-            " - make_interval(secs => :ago) WHERE tenant_id IN (SELECT tenant_id"
-            " FROM public.rollout_targets WHERE state = 'pending' LIMIT :number)",
-            ago=ago_s,
-            number=number,
-        )
-        async with fleet.engine.connect() as conn:
-            return await rollout_progress.of(conn, rollout)
-
-    few = await ended(4, ago_s=0)
-    assert (few.per_s, few.eta_s) == (0.0, None)
-    enough = await ended(1, ago_s=20)
-    assert 5 / 50 < enough.per_s <= 5 / 20
-    assert enough.eta_s == pytest.approx(1 / enough.per_s)
-    # What ended long before says nothing of now.
-    await fleet.sql(
-        "UPDATE public.rollout_targets SET finished_at = finished_at - interval '1 hour'"
-        " WHERE state = 'done'"
-    )
-    assert (await ended(1, ago_s=0)).per_s == 0.0
