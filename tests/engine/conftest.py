@@ -24,8 +24,15 @@ async def empty_lab(database: Database, tmp_path: Path) -> AsyncIterator[Lab]:
 
 
 @pytest.fixture
-async def lab(empty_lab: Lab) -> AsyncIterator[Lab]:
-    """A lab with the bystander 'globex'."""
+async def lab(ground: Ground, tmp_path: Path) -> AsyncIterator[Lab]:
+    """A lab with the bystander 'globex', in the database of its module."""
+    async with ground.lab_anew(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def lab_apart(empty_lab: Lab) -> AsyncIterator[Lab]:
+    """As `lab`, for whoever harms the database itself, or others' sessions: one of its own."""
     bystander = await empty_lab.active("globex")
     before = await fingerprint(empty_lab, bystander)
     empty_lab.visited.clear()

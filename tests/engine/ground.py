@@ -2,29 +2,69 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import psycopg
 
 from controlplane.provisioning.crew import nowhere
-from tests.database import Server, fresh_database
+from tests.database import Database, Server, fresh_database
+from tests.engine.keeping import Keeper, Kept
 from tests.engine.lab import Lab, open_lab
+from tests.engine.plans_under_test import Prepare, Scenario
 from tests.engine.world import assert_world, fingerprint
+
+
+@dataclass
+class Memory:
+    """What providers in memory hold."""
+
+    records: dict[Any, Any]
+    pending: dict[str, int]
+    sent: list[Any]
+
+    @classmethod
+    def of(cls, lab: Lab) -> Self:
+        return cls(dict(lab.dns.records), dict(lab.dns._still_pending), list(lab.sender.sent))  # noqa: SLF001  all of it
+
+    def to(self, lab: Lab) -> None:
+        """What is there already gives way; faults that were still to come do not come."""
+        lab.dns.records = dict(self.records)
+        lab.dns._still_pending = dict(self.pending)  # noqa: SLF001  all of it
+        lab.dns.foreign.clear()
+        lab.sender.sent[:] = self.sent
+        for faults in (lab.dns.faults, lab.sender.faults):
+            faults.clear()
+
+
+@dataclass
+class Prepared:
+    """What a scenario needs, once it has been made."""
+
+    tenant_id: UUID | None
+    database: Kept
+    memory: Memory
+    served: int = 0
 
 
 @dataclass
 class Ground:
     """A lab with the bystander 'globex', whom nothing touches; `mails` are the bystander's."""
 
+    database: Database
     lab: Lab
     bystander: UUID
     superuser: psycopg.AsyncConnection[Any]
     healthy: dict[str, Any]
     unharmed: Any
     mails: int
+    keeper: Keeper
+    base: Prepared
+    # None where a scenario does away with what it needs.
+    _prepared: dict[Prepare, Prepared | None] = field(default_factory=dict)
+    _is_new: bool = False
 
     @asynccontextmanager
     async def anew(self) -> AsyncIterator[None]:
@@ -34,19 +74,48 @@ class Ground:
         await assert_world(self.lab)
         assert await fingerprint(self.lab, self.bystander) == self.unharmed
 
+    @asynccontextmanager
+    async def lab_anew(
+        self, folder: Path, *, database: Database | None = None, real_files: bool = False
+    ) -> AsyncIterator[Lab]:
+        """As `anew`, with a lab that the test has for itself; `database` is another way to it."""
+        await self.forget()
+        async with open_lab(database or self.database, folder, real_files=real_files) as lab:
+            for owned in self.base.memory.records.values():
+                await lab.dns.ensure(owned.record, owned.mark)
+            for message in self.base.memory.sent:
+                await lab.sender.send(message)
+            before = await fingerprint(lab, self.bystander)
+            yield lab
+            await assert_world(lab)
+            assert await fingerprint(lab, self.bystander) == before
+
     async def forget(self) -> None:
         """Make everybody but the bystander unheard of, as only a superuser can."""
-        lab = self.lab
-        kept = {"forget.but": self.bystander, "forget.of": lab.parts.installation}
-        for name, value in kept.items():
-            await self.superuser.execute("SELECT set_config(%s, %s, false)", [name, str(value)])
-        await self.superuser.execute(_FORGET)
-        records = lab.dns.records
-        for name in [n for n, owned in records.items() if owned.mark.tenant != self.bystander]:
-            del records[name]
-        del lab.sender.sent[self.mails :]
-        lab.steps, lab.failpoint = dict(self.healthy), nowhere
-        lab.visited.clear()
+        known = [each.database for each in self._prepared.values() if each is not None]
+        await self.keeper.clear(self.base.database, known)
+        self.base.memory.to(self.lab)
+        self.lab.steps, self.lab.failpoint = dict(self.healthy), nowhere
+        self.lab.visited.clear()
+        self._is_new = True
+
+    async def prepare(self, scenario: Scenario) -> UUID | None:
+        """Nothing is there but the bystander and what the scenario needs: the first time it is made,
+        and from then on it is had again where it has not changed."""
+        if not self._is_new:
+            await self.forget()
+        self._is_new = False
+        kept = self._prepared.get(scenario.prepare)
+        if kept is not None and await self.keeper.restore(kept.database):
+            kept.memory.to(self.lab)
+            kept.served += 1
+            return kept.tenant_id
+        tenant_id = await scenario.prepare(self.lab)
+        pays = scenario.prepare not in self._prepared or (kept is not None and kept.served)
+        self._prepared[scenario.prepare] = (
+            Prepared(tenant_id, await self.keeper.keep(), Memory.of(self.lab)) if pays else None
+        )
+        return tenant_id
 
 
 @asynccontextmanager
@@ -59,40 +128,16 @@ async def open_ground(server: Server, folder: Path) -> AsyncIterator[Ground]:
             await psycopg.AsyncConnection.connect(url, autocommit=True) as superuser,
         ):
             bystander = await lab.active("globex")
-            unharmed = await fingerprint(lab, bystander)
-            mails = len(lab.sender.sent)
-            yield Ground(lab, bystander, superuser, dict(lab.steps), unharmed, mails)
-
-
-# Neither the triggers that keep a journal from being cut nor the foreign keys have a say in it.
-_FORGET = r"""
-DO $$
-DECLARE
-  name text;
-  bystander uuid := current_setting('forget.but');
-  mark text := 'controlplane/' || current_setting('forget.of') || '/%';
-BEGIN
-  SET LOCAL session_replication_role = replica;
-  FOR name IN SELECT table_name FROM information_schema.columns
-    WHERE table_schema = 'public' AND column_name = 'tenant_id' LOOP
-    EXECUTE format('DELETE FROM public.%I WHERE tenant_id <> $1', name) USING bystander;
-  END LOOP;
-  DELETE FROM public.tenants WHERE id <> bystander;
-  FOR name IN SELECT table_name FROM information_schema.columns
-    WHERE table_schema = 'public' AND column_name = 'operation_id' LOOP
-    EXECUTE format('DELETE FROM public.%I gone WHERE NOT EXISTS
-      (SELECT FROM public.operations o WHERE o.id = gone.operation_id)', name);
-  END LOOP;
-  FOR name IN SELECT nspname FROM pg_namespace
-    WHERE obj_description(oid, 'pg_namespace') LIKE mark
-    AND nspname <> 'tenant_' || replace(bystander::text, '-', '') LOOP
-    EXECUTE format('DROP SCHEMA %I CASCADE', name);
-  END LOOP;
-  FOR name IN SELECT rolname FROM pg_roles
-    WHERE shobj_description(oid, 'pg_authid') LIKE mark
-    AND rolname <> 'tenant_' || replace(bystander::text, '-', '') LOOP
-    EXECUTE format('DROP OWNED BY %I CASCADE', name);
-    EXECUTE format('DROP ROLE %I', name);
-  END LOOP;
-END $$
-"""
+            keeper = await Keeper.begin(superuser, lab.parts.installation)
+            yield Ground(
+                database=database,
+                lab=lab,
+                bystander=bystander,
+                superuser=superuser,
+                healthy=dict(lab.steps),
+                unharmed=await fingerprint(lab, bystander),
+                mails=len(lab.sender.sent),
+                keeper=keeper,
+                base=Prepared(bystander, await keeper.keep(), Memory.of(lab)),
+            )
+            await keeper.end()

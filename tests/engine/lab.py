@@ -1,6 +1,6 @@
 """A control plane in one process, driven move by move: no loops, no clocks, no waiting."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -28,6 +28,8 @@ from tests.engine import witness
 
 ACTOR = Actor(None, "cli")
 _TEMPLATE = Path(__file__).with_name("template")
+# A statement and its values; the rows.
+Ask = Callable[..., Awaitable[list[Any]]]
 RESTING = FINISHED | {OperationState.PARKED}
 
 
@@ -160,9 +162,19 @@ class Lab:
         )
 
     async def sql(self, statement: str, **values: Any) -> list[Any]:
+        async with self.asking() as ask:
+            return await ask(statement, **values)
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[Ask]:
+        """As `sql`, with one transaction for all that is asked."""
         async with self.parts.owner.begin() as conn:
-            result = await conn.execute(text(statement), values)
-            return list(result) if result.returns_rows else []
+
+            async def ask(statement: str, **values: Any) -> list[Any]:
+                result = await conn.execute(text(statement), values)
+                return list(result) if result.returns_rows else []
+
+            yield ask
 
 
 @asynccontextmanager

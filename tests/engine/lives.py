@@ -137,10 +137,9 @@ class Trial:
     async def begin(self) -> OperationView:
         """Ask for the plan; when undoing, its pivot will fail."""
         if self._has_begun:
-            await self.ground.forget()
             failpoints.log.more += 1
         self._has_begun = True
-        tenant_id = await self.scenario.prepare(self.lab)
+        tenant_id = await self.ground.prepare(self.scenario)
         operation = await self.scenario.ask(self.lab, tenant_id)
         if self.undoing:
             pivot = self.scenario.plan.steps[self.scenario.plan.pivot]

@@ -5,6 +5,7 @@ I13 a subdomain is free if and only if no tenant has it, nobody holds it, and no
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -27,8 +28,9 @@ SELECT *, until IS NULL OR until > clock_timestamp() AS lasting FROM public.subd
 
 async def assert_names(lab: Lab) -> None:
     """I13, read at any moment."""
-    tenants = await lab.sql("SELECT * FROM public.tenants")
-    renames, held = await lab.sql(_RENAMES), await lab.sql(_HOLDS)
+    async with lab.asking() as ask:
+        tenants = await ask("SELECT * FROM public.tenants")
+        renames, held = await ask(_RENAMES), await ask(_HOLDS)
     having = {t.subdomain: t.id for t in tenants if t.state not in _RELEASED}
     _assert_reserved(renames, held)
     for hold in held:
@@ -57,7 +59,7 @@ async def _ended(lab: Lab) -> set[str]:
 async def _assert_free(lab: Lab, names: Iterable[str], kept: set[str]) -> None:
     recorded = await lab.sql("SELECT external_id FROM public.tenant_resources WHERE kind = 'dns'")
     kept = kept | {row.external_id for row in recorded}
-    free = {name for name in names if await is_free(lab, name)}
+    free = await _free(lab, names)
     # On a busy machine a hold may end while the world is looked at.
     ended = {hold.subdomain for hold in await lab.sql(_HOLDS) if not hold.lasting} & kept
     assert free - ended == set(names) - kept, f"I13 free {sorted(free)}, kept {sorted(kept)}"
@@ -65,12 +67,18 @@ async def _assert_free(lab: Lab, names: Iterable[str], kept: set[str]) -> None:
 
 async def is_free(lab: Lab, name: str, *, to: UUID | None = None) -> bool:
     """Whether a stranger, or this tenant, could claim the name now."""
+    return bool(await _free(lab, [name], to=to))
+
+
+async def _free(lab: Lab, names: Iterable[str], *, to: UUID | None = None) -> set[str]:
+    """Claimed in one transaction, which is then undone; in order, for each claim keeps others out."""
+    free = set()
     async with lab.parts.control.connect() as conn:
-        try:
-            await holds.claim(conn, Subdomain(name), to or uuid4())
-        except Conflict:
-            return False
-        return True
+        for name in sorted(names):
+            with suppress(Conflict):
+                await holds.claim(conn, Subdomain(name), to or uuid4())
+                free.add(name)
+    return free
 
 
 async def outlast_holds(lab: Lab) -> None:

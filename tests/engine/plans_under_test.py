@@ -30,6 +30,7 @@ from controlplane.store.operations import OperationView
 from tests.engine.faults import Failure
 from tests.engine.lab import ACTOR, Lab
 
+Prepare = Callable[[Lab], Awaitable[UUID | None]]
 Ask = Callable[[Lab, UUID | None], Awaitable[OperationView]]
 
 
@@ -38,7 +39,7 @@ class Scenario:
     """`prepare` makes what the plan needs; `ask` requests it, as often as it is called."""
 
     plan: Plan
-    prepare: Callable[[Lab], Awaitable[UUID | None]]
+    prepare: Prepare
     ask: Ask
     succeeded: str
     rolled_back: str

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.database import Database
-from tests.engine.lab import Lab, open_lab
-from tests.engine.world import assert_world, fingerprint
+from tests.engine.ground import Ground
+from tests.engine.lab import Lab
 from tests.proxy import Proxy
 
 # As psycopg sends it: one message of the simple query protocol.
@@ -25,14 +25,10 @@ def through(proxy: Proxy, database: Database) -> Database:
 
 
 @asynccontextmanager
-async def proxied_lab(database: Database, folder: Path) -> AsyncIterator[tuple[Lab, Proxy]]:
+async def proxied_lab(ground: Ground, folder: Path) -> AsyncIterator[tuple[Lab, Proxy]]:
     """With the bystander 'globex'; at the end the world is looked over, and the bystander."""
     async with (
-        Proxy.before(database.owner_url) as proxy,
-        open_lab(through(proxy, database), folder) as lab,
+        Proxy.before(ground.database.owner_url) as proxy,
+        ground.lab_anew(folder, database=through(proxy, ground.database)) as lab,
     ):
-        bystander = await lab.active("globex")
-        before = await fingerprint(lab, bystander)
         yield lab, proxy
-        await assert_world(lab)
-        assert await fingerprint(lab, bystander) == before

@@ -13,6 +13,7 @@ import pytest
 from controlplane.store.operations import OperationView
 from tests.database import Database
 from tests.engine.faults import Failure
+from tests.engine.ground import Ground
 from tests.engine.lab import RESTING, Lab
 from tests.engine.plans_under_test import SCENARIOS
 from tests.engine.proxied import COMMIT, proxied_lab, through
@@ -26,8 +27,8 @@ LOSE = pytest.mark.parametrize("lose", Lose, ids=lambda lose: f"lost-{lose}")
 
 
 @pytest.fixture
-async def torn(database: Database, tmp_path: Path) -> AsyncIterator[tuple[Lab, Proxy]]:
-    async with proxied_lab(database, tmp_path) as (lab, proxy):
+async def torn(ground: Ground, tmp_path: Path) -> AsyncIterator[tuple[Lab, Proxy]]:
+    async with proxied_lab(ground, tmp_path) as (lab, proxy):
         yield lab, proxy
 
 

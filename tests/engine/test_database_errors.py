@@ -23,6 +23,12 @@ pytestmark = [pytest.mark.anyio]
 
 
 @pytest.fixture
+def lab(lab_apart: Lab) -> Lab:
+    """What is done to the database here would stay."""
+    return lab_apart
+
+
+@pytest.fixture
 def stranger(lab: Lab) -> Iterator[psycopg.Connection]:
     """A session of somebody else's, in a transaction from its first statement on."""
     with psycopg.connect(lab.database.superuser_url) as conn:

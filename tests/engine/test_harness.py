@@ -65,8 +65,8 @@ async def lab(ground: Ground) -> AsyncIterator[Lab]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
-async def test_every_step_done_twice_leaves_the_same_world(lab, scenario):
-    tenant_id = await scenario.prepare(lab)
+async def test_every_step_done_twice_leaves_the_same_world(ground, lab, scenario):
+    tenant_id = await ground.prepare(scenario)
     lab.wrap(Repeated)
 
     operation = await lab.settle(await scenario.ask(lab, tenant_id))
@@ -77,8 +77,8 @@ async def test_every_step_done_twice_leaves_the_same_world(lab, scenario):
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
-async def test_doing_and_undoing_in_any_order_ends_in_the_same_world(lab, scenario):
-    tenant_id = await scenario.prepare(lab)
+async def test_doing_and_undoing_in_any_order_ends_in_the_same_world(ground, lab, scenario):
+    tenant_id = await ground.prepare(scenario)
     lab.steps = {
         name: step if name in ONE_WAY else ThereAndBack(step) for name, step in lab.steps.items()
     }
@@ -92,9 +92,9 @@ async def test_doing_and_undoing_in_any_order_ends_in_the_same_world(lab, scenar
 @pytest.mark.parametrize(("scenario", "name"), PER_STEP)
 @BEFORE_OR_AFTER
 async def test_a_failing_step_unwinds_exactly_what_came_before_it(
-    lab, scenario, name, after_effect
+    ground, lab, scenario, name, after_effect
 ):
-    tenant_id = await scenario.prepare(lab)
+    tenant_id = await ground.prepare(scenario)
     failure = Failure(name, method_of(scenario, name), after_effect=after_effect)
     lab.steps = failure.wrap(lab.steps)
 
@@ -126,8 +126,8 @@ async def _assert_undone_up_to(lab, scenario, operation, failing):
 
 
 @pytest.mark.parametrize(("scenario", "name"), PER_STEP)
-async def test_undoing_twice_is_undoing_once(lab, scenario, name):
-    tenant_id = await scenario.prepare(lab)
+async def test_undoing_twice_is_undoing_once(ground, lab, scenario, name):
+    tenant_id = await ground.prepare(scenario)
     lab.wrap(Repeated)
     lab.steps = Failure(name, method_of(scenario, name), after_effect=True).wrap(lab.steps)
 
@@ -143,9 +143,9 @@ async def test_undoing_twice_is_undoing_once(lab, scenario, name):
     ("scenario", "name", "after_effect"), alternating([*PER_STEP, *BEHIND], (False, True))
 )
 async def test_a_step_that_fails_for_a_while_is_tried_until_it_works(
-    lab, scenario, name, after_effect
+    ground, lab, scenario, name, after_effect
 ):
-    tenant_id = await scenario.prepare(lab)
+    tenant_id = await ground.prepare(scenario)
     failure = Failure(
         name,
         method_of(scenario, name),
@@ -168,9 +168,9 @@ async def test_a_step_that_fails_for_a_while_is_tried_until_it_works(
     alternating([p for p in PER_STEP if p.values[1] not in ONE_WAY], (Transient, Permanent)),
 )
 async def test_an_undo_that_keeps_failing_parks_and_ends_clean_once_it_is_resumed(
-    lab, scenario, name, error
+    ground, lab, scenario, name, error
 ):
-    tenant_id = await scenario.prepare(lab)
+    tenant_id = await ground.prepare(scenario)
     healthy = dict(lab.steps)
     undo = Failure(name, method_of(scenario, name, undo=True), error=error("stuck"))
     pivot = scenario.plan.steps[scenario.plan.pivot].name
@@ -190,9 +190,9 @@ async def test_an_undo_that_keeps_failing_parks_and_ends_clean_once_it_is_resume
 
 @pytest.mark.parametrize(("scenario", "name"), BEHIND)
 async def test_a_permanent_failure_behind_the_pivot_parks_and_goes_on_once_resumed(
-    lab, scenario, name
+    ground, lab, scenario, name
 ):
-    tenant_id = await scenario.prepare(lab)
+    tenant_id = await ground.prepare(scenario)
     healthy = dict(lab.steps)
     lab.steps = Failure(name, method_of(scenario, name)).wrap(lab.steps)
 

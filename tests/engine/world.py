@@ -62,36 +62,37 @@ class World:
 
 
 async def read_world(lab: Lab) -> World:
-    operations = await lab.sql("SELECT * FROM public.operations ORDER BY created_at")
-    steps: dict[UUID, list[Any]] = {op.id: [] for op in operations}
-    for step in await lab.sql("SELECT * FROM public.operation_steps ORDER BY ordinal"):
-        steps[step.operation_id].append(step)
-    events: dict[UUID, list[Any]] = {op.id: [] for op in operations}
-    for event in await lab.sql("SELECT * FROM public.operation_events ORDER BY seq"):
-        events[event.operation_id].append(event)
-    marked: dict[str, set[str]] = {"schema": set(), "role": set(), "warm": set()}
-    for row in await lab.sql(_MARKED, mark=f"controlplane/{lab.parts.installation}/"):
-        marked[row.kind].add(row.name)
-    return World(
-        tenants={t.id: t for t in await lab.sql("SELECT * FROM public.tenants")},
-        operations=operations,
-        steps=steps,
-        events=events,
-        resources={
-            (r.tenant_id, r.kind, r.external_id)
-            for r in await lab.sql("SELECT * FROM public.tenant_resources")
-        },
-        mails=await lab.sql("SELECT * FROM public.email_deliveries"),
-        sent=Counter(message.message_id for message in getattr(lab.sender, "sent", ())),
-        unfenced=await lab.sql("SELECT * FROM public.witness"),
-        schemas=marked["schema"],
-        roles=marked["role"],
-        records={
-            owned.record.name: owned.mark.tenant
-            async for owned in lab.dns.owned(lab.parts.installation)
-        },
-        warm=marked["warm"],
-    )
+    async with lab.asking() as ask:
+        operations = await ask("SELECT * FROM public.operations ORDER BY created_at")
+        steps: dict[UUID, list[Any]] = {op.id: [] for op in operations}
+        for step in await ask("SELECT * FROM public.operation_steps ORDER BY ordinal"):
+            steps[step.operation_id].append(step)
+        events: dict[UUID, list[Any]] = {op.id: [] for op in operations}
+        for event in await ask("SELECT * FROM public.operation_events ORDER BY seq"):
+            events[event.operation_id].append(event)
+        marked: dict[str, set[str]] = {"schema": set(), "role": set(), "warm": set()}
+        for row in await ask(_MARKED, mark=f"controlplane/{lab.parts.installation}/"):
+            marked[row.kind].add(row.name)
+        return World(
+            tenants={t.id: t for t in await ask("SELECT * FROM public.tenants")},
+            operations=operations,
+            steps=steps,
+            events=events,
+            resources={
+                (r.tenant_id, r.kind, r.external_id)
+                for r in await ask("SELECT * FROM public.tenant_resources")
+            },
+            mails=await ask("SELECT * FROM public.email_deliveries"),
+            sent=Counter(message.message_id for message in getattr(lab.sender, "sent", ())),
+            unfenced=await ask("SELECT * FROM public.witness"),
+            schemas=marked["schema"],
+            roles=marked["role"],
+            records={
+                owned.record.name: owned.mark.tenant
+                async for owned in lab.dns.owned(lab.parts.installation)
+            },
+            warm=marked["warm"],
+        )
 
 
 async def assert_world(lab: Lab) -> World:
@@ -279,10 +280,6 @@ async def _assert_nothing_leaked(lab: Lab) -> None:
 _WHOLE_ROW: Any = literal_column("t::text").label("row")
 
 
-def _table(name: str) -> Any:
-    return table(name).alias("t")
-
-
 async def fingerprint(lab: Lab, tenant_id: UUID) -> dict[str, Any]:
     """A bystander to the last byte: rows of every table, record, row in the registry."""
     schema = f"tenant_{tenant_id.hex}"
@@ -294,7 +291,9 @@ async def fingerprint(lab: Lab, tenant_id: UUID) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     async with lab.parts.owner.connect() as conn, tenant_scope(conn, tenant_id):
         for (name,) in tables:
-            rows = await conn.execute(select(_WHOLE_ROW).select_from(_table(name)).order_by("row"))
+            rows = await conn.execute(
+                select(_WHOLE_ROW).select_from(table(name).alias("t")).order_by("row")
+            )
             seen[name] = rows.scalars().all()
     owned = [o async for o in lab.dns.owned(lab.parts.installation) if o.mark.tenant == tenant_id]
     row = await lab.sql("SELECT t::text FROM public.tenants t WHERE id = :id", id=tenant_id)
