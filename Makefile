@@ -4,6 +4,7 @@ JOBS ?= auto
 BIN := .venv/bin
 DONE := .venv/.installed
 DEBIAN_15 := /usr/lib/postgresql/15/bin/postgres
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 PYTEST := $(BIN)/pytest --numprocesses $(JOBS) --maxprocesses 8 --dist worksteal
 
 # Without byte code every start of a program costs seconds.
@@ -11,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 MINUTES ?= 5
-.PHONY: help setup demo dev test check bench chaos leaks mutate
+.PHONY: help setup demo dev test suite check bench chaos leaks mutate
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,9 +22,10 @@ setup: $(DONE) ## make .venv from the lock file
 $(DONE): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name it: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m compileall -q controlplane dns emails
+	$(PIP) --require-hashes --requirement requirements/dev.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+# By all processors, and not the thousands of modules that nothing here imports.
+	$(BIN)/python -m compileall -q -j 0 -x '/(cloudflare|faker|moto|mypy|mypyc|pip)/' .venv/lib controlplane dns emails
 	@touch $@
 
 demo: $(DONE) ## do the main job once, in a throw-away folder; DNS=bind: before a real name server
@@ -33,12 +35,17 @@ dev: $(DONE) ## run everything on this machine until Ctrl-C
 	@exec $(BIN)/controlplane dev
 
 test: check ## check, then every test: whole on PostgreSQL 18, near the database on 16 and 15
+	@$(MAKE) --no-print-directory suite
+
+# Of what is near the database: the engine's protocol on the newest; what the servers differ in on the
+# oldest as well, and in between what is made and closed for a tenant. Only the files that have such
+# tests are named, since to read all the others costs as long as many a test.
+NEAR := $(shell grep -rl --include='test_*.py' database_near tests)
+suite: $(DONE)
 	$(PYTEST)
-# The engine's protocol on the newest; what the servers differ in on the oldest as well, and in between
-# what is made and closed for a tenant.
-	$(PYTEST) -m database_near --postgres=16 -k "not batches" tests/integration/tenancy tests/security
+	@set -x; $(PYTEST) -m database_near --postgres=16 -k "not batches" $(filter tests/integration/tenancy/% tests/security/%,$(NEAR))
 	@if test -x $(DEBIAN_15) || test "$$CONTROLPLANE_TEST_REQUIRE" = all; then \
-	  set -x; $(PYTEST) -m database_near --postgres=15 --ignore=tests/engine; \
+	  set -x; $(PYTEST) -m database_near --postgres=15 $(filter-out tests/engine/%,$(NEAR)); \
 	else \
 	  echo "PostgreSQL 15 skipped: there is no $(DEBIAN_15); see scripts/install-test-peers"; \
 	fi
