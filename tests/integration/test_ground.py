@@ -28,6 +28,7 @@ async def test_what_was_prepared_is_had_again_as_it_was_until_its_schema_changes
     async with open_ground(server, tmp_path) as ground:
         for change in CHANGES:
             tenant_id = await ground.prepare(SCENARIO)
+            assert tenant_id is not None
             before = await _rows(ground)
             asked = await SCENARIO.ask(ground.lab, tenant_id)
             assert (await ground.lab.settle(asked)).state == "succeeded"
