@@ -34,8 +34,7 @@ demo: $(DONE) ## do the main job once, in a throw-away folder; DNS=bind: before 
 dev: $(DONE) ## run everything on this machine until Ctrl-C
 	@exec $(BIN)/controlplane dev
 
-test: check ## check, then every test: whole on PostgreSQL 18, near the database on 16 and 15
-	@$(MAKE) --no-print-directory suite
+test: check suite ## check, then every test: whole on PostgreSQL 18, near the database on 16 and 15
 
 # Of what is near the database: the engine's protocol on the newest; what the servers differ in on the
 # oldest as well, and in between what is made and closed for a tenant. Only the files that have such
