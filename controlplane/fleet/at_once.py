@@ -92,8 +92,11 @@ class _AtOnce:
             return [await self.upgrader.one(rollout, dues[0].tenant_id)]
         begun = monotonic()
         outcomes = await self._sent(rollout, usual)
-        each_s = (monotonic() - begun) / len(outcomes)
-        self.at_most = max(1, min(_AT_MOST, int(_MOMENT_S / each_s)))
+        # What was not done says how long it takes at least, and no more.
+        done = outcomes.count(Outcome.DONE)
+        each_s = (monotonic() - begun) / max(done, 1)
+        fits = max(1, min(_AT_MOST, int(_MOMENT_S / each_s)))
+        self.at_most = fits if done else min(self.at_most, fits)
         return outcomes
 
     async def _sent(self, rollout: Rollout, usual: Sequence[_Usual]) -> list[Outcome]:
@@ -102,7 +105,9 @@ class _AtOnce:
         except DBAPIError as error:
             done = await self._committed(usual, error)
             await self._told(done)
-            refused = await self._refused(rollout, usual[done].due, error)
+            # A message is read before any of it is run: what cannot be read may be in another's script.
+            its_own = done > 0 or len({each.due.before for each in usual}) == 1
+            refused = await self._refused(rollout, usual[done].due, error, its_own=its_own)
             return [*[Outcome.DONE] * done, refused]
         await self._told(len(usual))
         return [Outcome.DONE] * len(usual)
@@ -155,10 +160,13 @@ class _AtOnce:
         last = answers[-1][0][0]
         return sum(each.number <= last for each in usual)
 
-    async def _refused(self, rollout: Rollout, due: Due, error: DBAPIError) -> Outcome:
+    async def _refused(
+        self, rollout: Rollout, due: Due, error: DBAPIError, *, its_own: bool
+    ) -> Outcome:
         if sqlstate(error) != statements.REFUSED:
             # It is not tried again at once: whoever has waited behind it is let pass.
-            return await self.upgrader.one(rollout, due.tenant_id, tried=error)
+            tried = error if its_own else None
+            return await self.upgrader.one(rollout, due.tenant_id, tried=tried)
         outcome = _reason(error)
         if outcome in _ALL_TOLD:
             return Outcome(outcome)

@@ -130,14 +130,15 @@ async def hold(
 
 
 def done_message(rollout: Rollout, tenant_id: UUID, *, before: str) -> str:
-    """Enters that the schema is at the rollout's revision; ends by asking the schema itself."""
+    """Does what was put off and enters that the schema is at the rollout's revision; ends by asking the
+    schema itself."""
     message = statements.EXECUTE_DONE.format(
         rollout=Literal(rollout.id),
         tenant=Literal(tenant_id),
         before=Literal(before),
         revision=Literal(rollout.revision),
     )
-    return f"{message.as_string()};\n{HEADS}"
+    return f"{statements.SETTLE};\n{message.as_string()};\n{HEADS}"
 
 
 async def candidates(

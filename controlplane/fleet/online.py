@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from controlplane.errors import ControlPlaneError, DatabaseUnavailable, RevisionFailed
-from controlplane.fleet import parts
+from controlplane.fleet import parts, statements
 from controlplane.fleet.upgrading import Outcome, Upgrader
 from controlplane.store import driver, positions
 from controlplane.store.rollouts import Rollout
@@ -75,6 +75,7 @@ class ByAlembic:
             await positions.forget(conn, tenant_id)
             found: str = (await driver.rows_of_each(conn, done))[-1][0][0]
             return found
+        await send(conn, statements.SETTLE)
         await parts.enter(conn, tenant_id, part.revision, part.position)
         return None
 

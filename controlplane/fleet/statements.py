@@ -85,7 +85,7 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = '{REFUSED}', MESSAGE = 'look';
   END IF;
 END $$;
-CREATE FUNCTION pg_temp.rollout_finish(uuid, uuid, text, text, text, bigint)
+CREATE FUNCTION pg_temp.rollout_finish(uuid, uuid, text, text, text)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE heads text;
 BEGIN
@@ -95,7 +95,6 @@ BEGIN
   IF heads IS DISTINCT FROM $4 THEN
     RAISE EXCEPTION USING ERRCODE = '{REFUSED}', MESSAGE = 'look';
   END IF;
-  PERFORM set_config('{_LAST}', $6::text, false);
 END $$
 """  # noqa: S608  made of the literals above
 
@@ -108,10 +107,16 @@ TAKE = SQL(
     "SELECT pg_temp.rollout_take"
     "({rollout}, {tenant}, {schema}, {mark}, {places}, {class_}, {before})"
 )
-# Planned once, as long as the path is the same; that of a tenant never is.
+# What is put off to the end of a transaction is done by then, in the tenant's path: nobody enters what
+# fails at COMMIT itself.
+SETTLE = "SET CONSTRAINTS ALL IMMEDIATE"
+# Planned once, as long as the path is the same; that of a tenant never is. No set_config(): an owner
+# need not have the right to it.
 FINISH = SQL(
+    f"{SETTLE};\n"
     "SET LOCAL search_path = pg_catalog, pg_temp;\n"
-    "SELECT pg_temp.rollout_finish({rollout}, {tenant}, {before}, {revision}, {schema}, {number})"
+    "SELECT pg_temp.rollout_finish({rollout}, {tenant}, {before}, {revision}, {schema});\n"
+    f"SET {_LAST} = {{number}}"
 )
 _LIMITS = SQL("SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}")
 

@@ -1,20 +1,46 @@
 """Targets in messages: what is on the usual way goes it, and whatever is not is looked at."""
 
 import asyncio
+from dataclasses import dataclass, replace
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from controlplane.domain.rollouts import Ask, RolloutState
+from controlplane.domain.naming import schema_name
+from controlplane.domain.rollouts import Ask, Budget, RolloutState
 from controlplane.fleet import at_once
 from controlplane.fleet.journal import Due
 from controlplane.fleet.upgrading import Outcome
-from tests.integration.fleet.ground import AFTER, BEFORE, NAMES
+from controlplane.fleet.ways import Compiled
+from tests.integration.fleet.ground import ADDS, AFTER, BEFORE, NAMES
 
 pytestmark = pytest.mark.anyio
 
 ALL_DONE = dict.fromkeys(NAMES, "done")
+
+# Seen to at the end of a transaction, by a function that finds its table by the path.
+PUTS_OFF = '''
+op.execute("""CREATE FUNCTION looks() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN IF EXISTS (SELECT FROM notes WHERE body = 'bad') THEN
+  RAISE check_violation; END IF; RETURN NULL; END $$""")
+op.execute("CREATE TABLE looked (id int)")
+op.execute("CREATE CONSTRAINT TRIGGER late AFTER INSERT ON looked INITIALLY DEFERRED"
+           " FOR EACH ROW EXECUTE FUNCTION looks()")
+op.execute("INSERT INTO looked VALUES (1)")
+'''
+
+
+@dataclass
+class _Unreadable(Compiled):
+    """From elsewhere, what PostgreSQL cannot read."""
+
+    async def prepare(self, heads, *, to):
+        if heads == BEFORE:
+            await super().prepare(heads, to=to)
+
+    def script(self, tenant_id, *, heads, to):
+        return super().script(tenant_id, heads=heads, to=to) if heads == BEFORE else "SELEC 1;"
 
 
 async def _places(fleet, **options):
@@ -91,6 +117,59 @@ async def test_many_share_a_message_as_long_as_that_takes_a_moment(fleet):
             # It waits for a lock, for 50 ms.
             assert await upgrading.some(rollout, dues[1:]) == [Outcome.PUT_OFF]
         assert 1 == upgrading.at_most <= quick
+
+
+async def test_what_was_not_done_does_not_say_that_more_have_room_in_a_message(fleet):
+    rollout = await fleet.begin()
+    async with at_once.opened(fleet.roller().upgrader) as upgrading:
+        await fleet.ask(rollout, Ask.PAUSE)
+        due = Due(fleet.tenants["acme"], BEFORE)
+        assert await upgrading.some(rollout, [due]) == [Outcome.MISSED]
+        assert upgrading.at_most == 1
+
+
+async def test_nobody_is_blamed_for_what_cannot_be_read_in_the_script_of_another(fleet):
+    rollout = await fleet.begin()
+    upgrader = replace(fleet.roller().upgrader, way=_Unreadable(fleet.new))
+    dues = [Due(fleet.tenants["acme"], BEFORE), Due(fleet.tenants["globex"], "elsewhere")]
+    async with at_once.opened(upgrader) as upgrading:
+        assert await upgrading.some(rollout, dues) == [Outcome.DONE]
+
+
+@pytest.mark.parametrize("in_one_message", [True, False])
+async def test_what_fails_at_the_end_of_a_transaction_is_entered_and_keeps_nobody_else(
+    fleet, in_one_message
+):
+    template = fleet.templates("puts_off", ADDS + PUTS_OFF)
+    rollout = await fleet.begin(of=template, budget=Budget(count=1))
+    with fleet.owned("hooli") as conn:
+        conn.execute("UPDATE notes SET body = 'bad'")
+    schemas = [Identifier(schema_name(tenant)) for tenant in fleet.tenants.values()]
+    try:
+        await fleet.work(fleet.roller(of=template, in_one_message=in_one_message))
+        assert await fleet.states(rollout) == {**ALL_DONE, "hooli": "failed"}
+    finally:
+        with fleet.place.superuser() as conn:
+            for schema in schemas:
+                drop = SQL("DROP TABLE IF EXISTS {}.looked; DROP FUNCTION IF EXISTS {}.looks()")
+                conn.execute(drop.format(schema, schema))
+
+
+async def test_an_owner_without_the_right_to_set_config_goes_by_messages(fleet):
+    with psycopg.connect(fleet.database.owner_url) as conn:
+        row = conn.execute("SELECT current_user").fetchone()
+    assert row is not None
+    function = "EXECUTE ON FUNCTION pg_catalog.set_config"
+    owner = Identifier(row[0])
+    with fleet.place.superuser() as conn:
+        conn.execute(SQL("REVOKE " + function + " FROM {}").format(owner))
+    try:
+        rollout = await fleet.begin()
+        assert await _places(fleet) == ["after-commit"] * len(NAMES)
+        assert await fleet.states(rollout) == ALL_DONE
+    finally:
+        with fleet.place.superuser() as conn:
+            conn.execute(SQL("GRANT " + function + " TO {}").format(owner))
 
 
 async def test_an_owner_who_may_make_nothing_temporary_goes_step_by_step(fleet):
