@@ -17,6 +17,11 @@ _BEYOND = (
     r"^((CREATE|ALTER|DROP|COMMENT ON) (ROLE|USER|GROUP|DATABASE|SCHEMA)"
     r"|ALTER DEFAULT PRIVILEGES|(REASSIGN|DROP) OWNED|SET|RESET|VACUUM|REINDEX|COPY)\b"
 )
+# A table may have this name: INSERT INTO temp.
+_TEMPORARY = (
+    r"^CREATE (OR REPLACE )?((GLOBAL|LOCAL) )?TEMP(ORARY)?\b"
+    r"|(?<!INSERT )(?<!MERGE )\bINTO ((GLOBAL|LOCAL) )?TEMP(ORARY)?\b"
+)
 
 # Patterns see the statement on one line, literals emptied; they ignore case.
 RULES: list[tuple[str, Rule]] = [
@@ -102,6 +107,14 @@ RULES: list[tuple[str, Rule]] = [
     (
         r"\bTIMESTAMP\b(?! ?(\(\d\) ?)?WITH TIME ZONE)",
         Rule("naive-time", "Its meaning depends on the session's time zone.", "Use timestamptz."),
+    ),
+    (
+        _TEMPORARY,
+        Rule(
+            "temporary",
+            "It outlives the transaction: the session's next tenant finds it, with this one's rows.",
+            "Write one statement, or a data revision (`online = True`).",
+        ),
     ),
     (
         _BEYOND,

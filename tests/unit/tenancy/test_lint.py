@@ -30,6 +30,7 @@ BREACHES = {
     "volatile-update": 'op.execute("UPDATE notes SET body = gen_random_uuid()::text")',
     "schema-named": 'op.execute("UPDATE public.tenants SET name = 1")',
     "naive-time": 'op.add_column("notes", sa.Column("at", sa.DateTime()))',
+    "temporary": 'op.execute("SELECT * INTO TEMP moved FROM notes")',
     "beyond-tables": 'op.execute("ALTER ROLE __role__ LOGIN")',
     "unprotected": 'op.execute("ALTER TABLE notes NO FORCE ROW LEVEL SECURITY")',
     "tenant-column": 'op.drop_column("notes", "tenant_id")',
@@ -94,6 +95,9 @@ def test_rights_are_given_in_one_shape_only(tmp_path, statement):
         ("beyond-tables", "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC"),
         ("beyond-tables", "REASSIGN OWNED BY CURRENT_USER TO __role__"),
         ("beyond-tables", "COMMENT ON SCHEMA __schema__ IS NULL"),
+        ("temporary", "CREATE LOCAL TEMP TABLE IF NOT EXISTS moved AS SELECT * FROM notes"),
+        ("temporary", "create or replace temporary view v as select 1"),
+        ("temporary", "SELECT id INTO LOCAL TEMPORARY TABLE moved FROM notes"),
         ("owner", "ALTER SEQUENCE s OWNER TO other"),
         ("owner", "alter table notes owner to other"),
     ],
@@ -101,6 +105,11 @@ def test_rights_are_given_in_one_shape_only(tmp_path, statement):
 def test_owners_and_what_a_later_table_grants_are_the_control_planes(tmp_path, rule, statement):
     template = application(tmp_path, upgrade=f'{NOTES}\nop.execute("{statement}")')
     assert rule in _found(template)
+
+
+def test_a_table_may_be_called_temp(tmp_path):
+    insert = 'op.execute("INSERT INTO temp (id) VALUES (1)")'
+    assert "temporary" not in _found(application(tmp_path, upgrade=f"{NOTES}\n{insert}"))
 
 
 def test_a_column_called_owner_may_be_renamed(tmp_path):
