@@ -33,6 +33,10 @@ _MOMENT_S = 0.05
 _AT_MOST = 8
 # Of transactions, by which a session tells how many of a message it has committed.
 _NUMBERS = itertools.count(1)
+# After so many targets a connection is given up: its server process remembers the tables of every tenant
+# that it has upgraded, some 30 kB of each.
+STRETCH = 1000
+_MET = "rollout targets met"
 
 
 class Upgrading(Protocol):
@@ -51,26 +55,37 @@ class StepByStep:
 
     upgrader: Upgrader
     at_most: int = 1
+    # Its connections are others' as well.
+    met: int = 0
 
     async def some(self, rollout: Rollout, dues: Sequence[Due]) -> list[Outcome]:
         return [await self.upgrader.one(rollout, dues[0].tenant_id)]
 
 
 @asynccontextmanager
-async def opened(upgrader: Upgrader) -> AsyncIterator[Upgrading]:
-    """What upgrades over a connection of its own. Raises DBAPIError."""
+async def opened(upgrader: Upgrader, *, stretch: int = STRETCH) -> AsyncIterator[Upgrading]:
+    """What upgrades over a connection of its own, which is given up once it has met `stretch` targets,
+    now and before. Raises DBAPIError."""
     async with upgrader.database.connect() as conn:
+        known = (await conn.get_raw_connection()).info
         # The messages begin and end their transactions themselves.
         await conn.execution_options(isolation_level="AUTOCOMMIT")
         async with conn.begin():
-            try:
-                await statements.prepare_functions(conn)
-            except DBAPIError as error:
-                if not isinstance(error.orig, InsufficientPrivilege):
-                    raise
-                yield StepByStep(upgrader)
-            else:
-                yield _AtOnce(conn, upgrader)
+            upgrading = await _upgrading(conn, upgrader)
+            yield upgrading
+        known[_MET] = known.get(_MET, 0) + upgrading.met
+        if known[_MET] >= stretch:
+            await conn.invalidate()
+
+
+async def _upgrading(conn: AsyncConnection, upgrader: Upgrader) -> "StepByStep | _AtOnce":
+    try:
+        await statements.prepare_functions(conn)
+    except DBAPIError as error:
+        if not isinstance(error.orig, InsufficientPrivilege):
+            raise
+        return StepByStep(upgrader)
+    return _AtOnce(conn, upgrader)
 
 
 @dataclass(frozen=True)
@@ -85,6 +100,7 @@ class _AtOnce:
     conn: AsyncConnection
     upgrader: Upgrader
     at_most: int = 1
+    met: int = 0
 
     async def some(self, rollout: Rollout, dues: Sequence[Due]) -> list[Outcome]:
         usual = await self._usual(rollout, dues)
@@ -92,6 +108,7 @@ class _AtOnce:
             return [await self.upgrader.one(rollout, dues[0].tenant_id)]
         begun = monotonic()
         outcomes = await self._sent(rollout, usual)
+        self.met += len(outcomes)
         # What was not done says how long it takes at least, and no more.
         done = outcomes.count(Outcome.DONE)
         each_s = (monotonic() - begun) / max(done, 1)

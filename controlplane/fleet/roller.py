@@ -52,6 +52,7 @@ class Roller:
     online: OnlineUpgrades
     lanes: int = 2
     in_one_message: bool = True
+    stretch: int = at_once.STRETCH
     poll_s: float = 1.0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     _due: deque[Due] = field(default_factory=deque)
@@ -110,24 +111,35 @@ class Roller:
         return rollout if rollout.state is RolloutState.RUNNING else None
 
     async def _lane(self, rollout: Rollout, stopping: asyncio.Event) -> int:
-        done = 0
-        async with self._upgrading() as upgrading:
-            while not stopping.is_set():
-                dues = await self._next(rollout, upgrading.at_most)
-                if not dues:
-                    break
-                outcomes = await self._some(upgrading, rollout, dues)
-                moved = sum(outcome in _PROGRESS for outcome in outcomes)
-                self._moved = self._moved or moved > 0
-                done += moved
-                if Outcome.NO_PLACE in outcomes:
-                    break
+        done, more = 0, True
+        while more and not stopping.is_set():
+            async with self._upgrading() as upgrading:
+                moved, more = await self._stretched(upgrading, rollout, stopping)
+            done += moved
         return done
+
+    async def _stretched(
+        self, upgrading: Upgrading, rollout: Rollout, stopping: asyncio.Event
+    ) -> tuple[int, bool]:
+        """With how many of a stretch's targets it got somewhere, and whether there may be more."""
+        done = seen = 0
+        while seen < self.stretch and not stopping.is_set():
+            dues = await self._next(rollout, upgrading.at_most)
+            if not dues:
+                return done, False
+            outcomes = await self._some(upgrading, rollout, dues)
+            seen += len(outcomes)
+            moved = sum(outcome in _PROGRESS for outcome in outcomes)
+            self._moved = self._moved or moved > 0
+            done += moved
+            if Outcome.NO_PLACE in outcomes:
+                return done, False
+        return done, True
 
     @asynccontextmanager
     async def _upgrading(self) -> AsyncIterator[Upgrading]:
         if self.in_one_message:
-            async with at_once.opened(self.upgrader) as upgrading:
+            async with at_once.opened(self.upgrader, stretch=self.stretch) as upgrading:
                 yield upgrading
         else:
             yield StepByStep(self.upgrader)

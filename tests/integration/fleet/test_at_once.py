@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
+from sqlalchemy import event
 
 from controlplane.domain.naming import schema_name
 from controlplane.domain.rollouts import Ask, Budget, RolloutState
@@ -170,6 +171,22 @@ async def test_an_owner_without_the_right_to_set_config_goes_by_messages(fleet):
     finally:
         with fleet.place.superuser() as conn:
             conn.execute(SQL("GRANT " + function + " TO {}").format(owner))
+
+
+async def test_a_lane_takes_another_connection_after_a_stretch_of_targets(fleet):
+    given_up = []
+
+    def note(*_):
+        given_up.append(1)
+
+    roller = replace(fleet.roller(lanes=1), stretch=2)
+    await fleet.begin()
+    await fleet.engine.dispose()
+    event.listen(fleet.engine.sync_engine.pool, "invalidate", note)
+    await fleet.work(roller)
+    assert fleet.revisions() == dict.fromkeys(NAMES, AFTER)
+    # Messages of several may make a stretch longer.
+    assert 1 <= len(given_up) <= len(NAMES) / 2
 
 
 async def test_an_owner_who_may_make_nothing_temporary_goes_step_by_step(fleet):
