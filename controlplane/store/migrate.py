@@ -11,6 +11,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg.errors import LockNotAvailable
+from psycopg.sql import SQL, Literal
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
@@ -23,7 +24,7 @@ from controlplane.store.urls import sqlalchemy_url
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:lock)").bindparams(lock=MIGRATION_LOCK)
 # Whoever asks for a table while a migration waits for it queues behind the migration.
-_LOCK_TIMEOUT = text("SELECT set_config('lock_timeout', :ms, true)")
+_LOCK_TIMEOUT = SQL("SET LOCAL lock_timeout = {}")
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,9 @@ def _run(owner_url: str, act: Callable[[Connection], None], patience: Patience =
 def _once(engine: Engine, act: Callable[[Connection], None], patience: Patience) -> None:
     with _direct(engine) as connection:
         connection.execute(_LOCK)
-        connection.execute(_LOCK_TIMEOUT, {"ms": str(round(patience.queues_s * 1000))})
+        queues_ms = Literal(round(patience.queues_s * 1000))
+        # No set_config(): an owner may have lost it with everybody else.
+        connection.exec_driver_sql(_LOCK_TIMEOUT.format(queues_ms).as_string())
         act(connection)
 
 
