@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import boto3
 import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
@@ -66,6 +67,20 @@ def running_ses() -> Iterator[SesServer]:
         server.start()
         try:
             host, port = server.get_host_and_port()
-            yield SesServer(f"http://{host}:{port}", ses_sender(f"http://{host}:{port}"))
+            url = f"http://{host}:{port}"
+            _asked_once(url)
+            yield SesServer(url, ses_sender(url))
         finally:
             server.stop()
+
+
+def _asked_once(url: str) -> None:
+    """moto makes its ways to an operation when it is first asked for: of several that ask then at once,
+    one was answered with 500."""
+    client = boto3.client("sesv2", region_name=REGION, endpoint_url=url)
+    with contextlib.closing(client), pytest.raises(client.exceptions.MessageRejected):
+        client.send_email(
+            FromEmailAddress="nobody@example.com",
+            Destination={"ToAddresses": [SENDER]},
+            Content={"Raw": {"Data": b"Subject: Hello\r\n\r\n"}},
+        )
