@@ -8,9 +8,10 @@ it and runs none of those behind it; that target is looked at step by step, and 
 import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Protocol
+from uuid import UUID, uuid4
 
 from psycopg import Error as DriverError
 from psycopg.errors import InsufficientPrivilege
@@ -37,6 +38,9 @@ _NUMBERS = itertools.count(1)
 # that it has upgraded, some 30 kB of each.
 STRETCH = 1000
 _MET = "rollout targets met"
+# What is around a script is made once, for this tenant that there is not, and then filled in: to make it
+# for each took a twentieth of an upgrade.
+_NOBODY = uuid4()
 
 
 class Upgrading(Protocol):
@@ -101,6 +105,7 @@ class _AtOnce:
     upgrader: Upgrader
     at_most: int = 1
     met: int = 0
+    _frames: dict[tuple[UUID, str | None], tuple[str, str]] = field(default_factory=dict)
 
     async def some(self, rollout: Rollout, dues: Sequence[Due]) -> list[Outcome]:
         usual = await self._usual(rollout, dues)
@@ -118,7 +123,7 @@ class _AtOnce:
 
     async def _sent(self, rollout: Rollout, usual: Sequence[_Usual]) -> list[Outcome]:
         try:
-            await driver.rows_of_each(self.conn, ";\n".join(each.transaction for each in usual))
+            await driver.carry_out(self.conn, ";\n".join(each.transaction for each in usual))
         except DBAPIError as error:
             done = await self._committed(usual, error)
             await self._told(done)
@@ -156,18 +161,23 @@ class _AtOnce:
         return way.script(due.tenant_id, heads=due.before, to=None)
 
     def _transaction(self, rollout: Rollout, due: Due, number: int, script: str) -> str:
-        tenant_id = due.tenant_id
+        key = (rollout.id, due.before)
+        frame = self._frames.get(key) or self._frames.setdefault(key, self._frame(rollout, due))
+        begun, ended = (_of(due.tenant_id, part) for part in frame)
+        return f"{begun}{script}{ended}{number};\nCOMMIT"
+
+    def _frame(self, rollout: Rollout, due: Due) -> tuple[str, str]:
+        """What is before a script and behind it, as it would be for nobody."""
         known = {
-            **journal.looked_at(rollout, tenant_id, self.upgrader.installation),
+            **journal.looked_at(rollout, _NOBODY, self.upgrader.installation),
             "before": Literal(due.before),
             "revision": Literal(rollout.revision),
-            "number": Literal(number),
         }
         take = statements.TAKE.format(**known).as_string()
         finish = statements.FINISH.format(**known).as_string()
         limits = statements.limits(rollout.policy)
-        begun = f"BEGIN;\n{identify(tenant_id)};\n{take};\n{enter(tenant_id)};\n{limits};\n"
-        return f"{begun}{script}{finish};\nCOMMIT"
+        begun = f"BEGIN;\n{identify(_NOBODY)};\n{take};\n{enter(_NOBODY)};\n{limits};\n"
+        return begun, f"{finish};\n{statements.NUMBER}"
 
     async def _committed(self, usual: Sequence[_Usual], error: DBAPIError) -> int:
         """How many were done before the one that was refused, which is undone."""
@@ -192,3 +202,8 @@ class _AtOnce:
 
 def _reason(error: DBAPIError) -> str | None:
     return error.orig.diag.message_primary if isinstance(error.orig, DriverError) else None
+
+
+def _of(tenant_id: UUID, text: str) -> str:
+    # All of them are hexadecimal: nothing in them can end a literal or a name.
+    return text.replace(_NOBODY.hex, tenant_id.hex).replace(str(_NOBODY), str(tenant_id))

@@ -110,14 +110,14 @@ TAKE = SQL(
 # What is put off to the end of a transaction is done by then, in the tenant's path: nobody enters what
 # fails at COMMIT itself.
 SETTLE = "SET CONSTRAINTS ALL IMMEDIATE"
-# Planned once, as long as the path is the same; that of a tenant never is. No set_config(): an owner
-# need not have the right to it.
+# Planned once, as long as the path is the same; that of a tenant never is.
 FINISH = SQL(
     f"{SETTLE};\n"
     "SET LOCAL search_path = pg_catalog, pg_temp;\n"
-    "SELECT pg_temp.rollout_finish({rollout}, {tenant}, {before}, {revision}, {schema});\n"
-    f"SET {_LAST} = {{number}}"
+    "SELECT pg_temp.rollout_finish({rollout}, {tenant}, {before}, {revision}, {schema})"
 )
+# Before its number. No set_config(): an owner need not have the right to it.
+NUMBER = f"SET {_LAST} = "
 _LIMITS = SQL("SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}")
 
 

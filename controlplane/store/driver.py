@@ -22,6 +22,15 @@ async def first(conn: AsyncConnection, statement: str, values: Mapping[str, Any]
         raise await _failed(conn, session, statement, error) from error
 
 
+async def carry_out(conn: AsyncConnection, message: str) -> None:
+    """One parameterless message, of which no answer is looked at. Raises as `rows_of_each` does."""
+    session = _session(conn, message, None)
+    try:
+        await session.execute(message.encode(), prepare=False)
+    except psycopg.Error as error:
+        raise await _failed(conn, session, message, error) from error
+
+
 async def rows_of_each(conn: AsyncConnection, message: str) -> list[list[Any]]:
     """What each statement of one parameterless message answers, in one round trip; nothing of those
     that give no rows. Raises as `first` does: after the first statement that fails, none is run."""
