@@ -94,9 +94,11 @@ async def _upgrading(conn: AsyncConnection, upgrader: Upgrader) -> "StepByStep |
 
 @dataclass(frozen=True)
 class _Usual:
+    """`begun` is its transaction but for its COMMIT."""
+
     due: Due
     number: int
-    transaction: str
+    begun: str
 
 
 @dataclass
@@ -123,7 +125,7 @@ class _AtOnce:
 
     async def _sent(self, rollout: Rollout, usual: Sequence[_Usual]) -> list[Outcome]:
         try:
-            await driver.carry_out(self.conn, ";\n".join(each.transaction for each in usual))
+            await driver.carry_out(self.conn, _message(usual))
         except DBAPIError as error:
             done = await self._committed(usual, error)
             await self._told(done)
@@ -164,7 +166,7 @@ class _AtOnce:
         key = (rollout.id, due.before)
         frame = self._frames.get(key) or self._frames.setdefault(key, self._frame(rollout, due))
         begun, ended = (_of(due.tenant_id, part) for part in frame)
-        return f"{begun}{script}{ended}{number};\nCOMMIT"
+        return f"{begun}{script}{ended}{number}"
 
     def _frame(self, rollout: Rollout, due: Due) -> tuple[str, str]:
         """What is before a script and behind it, as it would be for nobody."""
@@ -198,6 +200,15 @@ class _AtOnce:
         if outcome in _ALL_TOLD:
             return Outcome(outcome)
         return await self.upgrader.one(rollout, due.tenant_id)
+
+
+def _message(usual: Sequence[_Usual]) -> str:
+    """The last COMMIT waits for the disk, and that of all before it comes with it. A server that stops
+    before has forgotten whole transactions of those that nobody was told of."""
+    *before, last = (each.begun for each in usual)
+    return (
+        "".join(f"{each};\n{statements.LAZILY};\nCOMMIT;\n" for each in before) + f"{last};\nCOMMIT"
+    )
 
 
 def _reason(error: DBAPIError) -> str | None:

@@ -118,6 +118,9 @@ FINISH = SQL(
 )
 # Before its number. No set_config(): an owner need not have the right to it.
 NUMBER = f"SET {_LAST} = "
+# Its COMMIT does not wait for the disk. What others commit on the strength of it comes later in the
+# journal of the server, so it is never there without this.
+LAZILY = "SET LOCAL synchronous_commit = off"
 _LIMITS = SQL("SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}")
 
 

@@ -11,7 +11,8 @@ from controlplane.fleet import at_once
 from controlplane.fleet.journal import Due
 from controlplane.fleet.upgrading import Outcome
 from controlplane.fleet.ways import Compiled
-from tests.integration.fleet.ground import BEFORE
+from controlplane.store import driver
+from tests.integration.fleet.ground import BEFORE, NAMES
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +45,26 @@ async def test_each_transaction_names_its_own_tenant_and_where_that_begins(fleet
         named = {UUID(found) for found in _IDS.findall(text)}
         assert named == {due.tenant_id, rollout.id, fleet.database.installation}
         assert ("'elsewhere'" in text) == (due.before == "elsewhere")
+
+
+async def test_of_a_message_the_last_commit_waits_for_the_disk_and_no_other(fleet, monkeypatch):
+    sent = []
+    carry_out = driver.carry_out
+
+    async def see(conn, message):
+        sent.append(message)
+        await carry_out(conn, message)
+
+    monkeypatch.setattr(driver, "carry_out", see)
+    rollout = await fleet.begin()
+    dues = [Due(tenant, BEFORE) for tenant in fleet.tenants.values()]
+    async with at_once.opened(fleet.roller().upgrader) as lane:
+        assert await lane.some(rollout, dues) == [Outcome.DONE] * len(NAMES)
+    (message,) = sent
+    *transactions, nothing = message.split("COMMIT")
+    assert nothing == ""
+    waits = ["synchronous_commit" not in each for each in transactions]
+    assert waits == [False] * (len(NAMES) - 1) + [True]
 
 
 async def test_what_a_message_did_not_come_to_is_next(fleet):
