@@ -91,7 +91,8 @@ def targets(plan: Json) -> str:
     # No way is planned for whoever is skipped.
     frozen = plan["targets"] - sum(path["targets"] for path in plan["paths"])
     told = f", {frozen} of them frozen, to be skipped" if frozen else ""
-    return f"{plan['targets']}{told}, and {plan['at_revision']} that are there already"
+    older = f"; {plan['older']} at an older one stay there" if plan["older"] else ""
+    return f"{plan['targets']}{told}, and {plan['at_revision']} that are there already{older}"
 
 
 @command.command("start")

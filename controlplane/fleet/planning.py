@@ -70,13 +70,14 @@ class Trial:
 @dataclass(frozen=True)
 class RolloutPlan:
     """`seconds` is an estimate, soaks included. `starts` are the revisions of the tenants that a way
-    back begins from, None on the way to the newest."""
+    back begins from, None on the way to the newest; `older` tenants lie before where it leads, and stay."""
 
     revision: str
     digest: str
     policy: Policy
     ring_sizes: tuple[int, ...]
     at_revision: int
+    older: int
     paths: tuple[Path, ...]
     warnings: tuple[Warned, ...]
     trial: Trial
@@ -122,6 +123,7 @@ async def plan(
         policy=policy,
         ring_sizes=tuple(sizes),
         at_revision=fleet.at_revision,
+        older=fleet.older,
         paths=tuple(paths),
         warnings=(*_warnings(paths, aim), *_unknown(aim, served), *_empty(policy, sizes)),
         trial=trial,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, false, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.rings import Member, assign, tags_of
@@ -25,10 +25,12 @@ _PURGED = (TenantState.PURGING, TenantState.PURGED)
 @dataclass(frozen=True)
 class Fleet:
     """The tenants with a schema: those `behind` a revision by ring, with the revision that the
-    catalog says of each, and how many are there already. Those of them that are `frozen` are skipped."""
+    catalog says of each, and how many are there already. Those of them that are `frozen` are skipped.
+    `older` lie before a revision that others go back to."""
 
     behind: dict[UUID, tuple[int, str | None]]
     at_revision: int
+    older: int
     frozen: frozenset[UUID] = frozenset()
 
     def starts(self) -> Counter[str]:
@@ -53,13 +55,15 @@ async def fleet(
     `starts` those alone that are at one of these."""
     c = tenants.c
     whole = and_(c.revision.is_not(None), c.state.not_in(_PURGED))
-    apart = c.revision != revision
+    elsewhere, older = c.revision != revision, false()
+    apart = elsewhere
     if starts is not None:
-        apart = and_(apart, c.revision.in_(starts))
+        apart = and_(elsewhere, c.revision.in_(starts))
+        older = and_(elsewhere, c.revision.not_in(starts))
     # Whoever is there already is only counted: a large fleet would take a while to be read.
     query = select(c.id, c.subdomain, c.tier, c.revision, c.metadata, c.conditions)
     behind = {row.id: row for row in await conn.execute(query.where(whole, apart))}
-    there = select(func.count()).select_from(tenants).where(whole, c.revision == revision)
+    count = select(func.count()).select_from(tenants)
     members = [
         Member(row.id, row.subdomain, Tier(row.tier), tags_of(row.metadata))
         for row in behind.values()
@@ -67,7 +71,8 @@ async def fleet(
     rings = assign(policy.rings, members)
     return Fleet(
         {key: (ring, behind[key].revision) for key, ring in rings.items()},
-        at_revision=(await conn.execute(there)).scalar_one(),
+        at_revision=(await conn.execute(count.where(whole, c.revision == revision))).scalar_one(),
+        older=(await conn.execute(count.where(whole, older))).scalar_one(),
         frozen=frozenset(key for key, row in behind.items() if frozen(row.conditions)),
     )
 

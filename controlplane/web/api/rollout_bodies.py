@@ -131,13 +131,14 @@ class WarningBody(Struct):
 
 
 class PlanBody(Struct):
-    """What a rollout would do; `back`: to an older revision. `locks_per_target` is at most so many; `lock_room` what the server has
-    for all. `estimated_s` counts the soaks too."""
+    """What a rollout would do; `back`: to an older revision, before which `older` tenants lie, who stay. `locks_per_target` is at
+    most so many; `lock_room` what the server has for all. `estimated_s` counts the soaks too."""
 
     revision: str
     back: bool
     targets: int
     at_revision: int
+    older: int
     rings: list[RingSizeBody]
     paths: list[PathBody]
     warnings: list[WarningBody]
@@ -213,6 +214,7 @@ def plan_body(plan: RolloutPlan) -> PlanBody:
         back=plan.policy.back,
         targets=plan.targets,
         at_revision=plan.at_revision,
+        older=plan.older,
         rings=[RingSizeBody(ring.name, size) for ring, size in rings],
         paths=[
             PathBody(p.revision, p.tenants, p.online, list(p.sql), list(p.lost)) for p in plan.paths

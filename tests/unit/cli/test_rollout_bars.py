@@ -75,12 +75,17 @@ def test_elsewhere_there_is_a_line_for_each_tenth_of_a_ring(capsys):
 
 
 def test_a_plan_says_how_many_are_frozen():
-    plan = {"targets": 30, "at_revision": 2}
+    plan = {"targets": 30, "at_revision": 2, "older": 0}
     paths = [{"targets": 20}, {"targets": 9}]
     told = targets({**plan, "paths": paths})
     assert told == "30, 1 of them frozen, to be skipped, and 2 that are there already"
     told = targets({**plan, "paths": [*paths, {"targets": 1}]})
     assert told == "30, and 2 that are there already"
+
+
+def test_a_plan_of_a_way_back_says_who_stays_at_an_older_revision():
+    told = targets({"targets": 3, "at_revision": 2, "older": 1, "paths": [{"targets": 3}]})
+    assert told == "3, and 2 that are there already; 1 at an older one stay there"
 
 
 @pytest.mark.parametrize(
