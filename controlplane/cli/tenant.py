@@ -137,8 +137,15 @@ async def _show(reference: str, output: Output) -> None:
         return
     names = ("id", "name", "subdomain", "url", "state", "tier", "schema_name", "revision")
     more = ("admin_email", "created_at", "deleted_at")
-    print_fields([(name, str(tenant[name])) for name in (*names, *more) if tenant[name]])
+    shown = {**tenant, "revision": revision(tenant)}
+    print_fields([(name, str(shown[name])) for name in (*names, *more) if shown[name]])
     _show_parts(tenant)
+
+
+def revision(tenant: Json) -> str | None:
+    """A tenant's revision, and which one it is behind."""
+    at, newest = tenant["revision"], tenant["newest_revision"]
+    return f"{at}, behind {newest}" if at and newest and at != newest else at
 
 
 def _show_parts(tenant: Json) -> None:

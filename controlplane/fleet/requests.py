@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, false, func, select
+from sqlalchemy import ColumnElement, and_, false, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.rings import Member, assign, tags_of
@@ -55,8 +55,8 @@ async def fleet(
     `starts` those alone that are at one of these."""
     c = tenants.c
     whole = and_(c.revision.is_not(None), c.state.not_in(_PURGED))
-    elsewhere, older = c.revision != revision, false()
-    apart = elsewhere
+    elsewhere = apart = c.revision != revision
+    older: ColumnElement[bool] = false()
     if starts is not None:
         apart = and_(elsewhere, c.revision.in_(starts))
         older = and_(elsewhere, c.revision.not_in(starts))

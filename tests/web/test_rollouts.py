@@ -192,6 +192,7 @@ async def test_a_tenant_is_frozen_shown_counted_and_let_go(client, fleet):
         assert (await client.post(f"{address}/freeze", json=body)).status_code == 422
     frozen = await client.post(f"{address}/freeze", json={"reason": "audited"})
     assert (frozen.status_code, frozen.json()["revision"]) == (200, BEFORE)
+    assert frozen.json()["newest_revision"] == AFTER
     (condition,) = frozen.json()["conditions"]
     assert (condition["type"], condition["holds"], condition["reason"]) == (
         "Frozen",

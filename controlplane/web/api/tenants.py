@@ -15,6 +15,7 @@ from controlplane.provisioning import requests
 from controlplane.provisioning.plans import PROVISION
 from controlplane.store import deliveries, domains, operations, tenants
 from controlplane.store.operations import OperationView
+from controlplane.tenancy.newest import newest
 from controlplane.web import paging
 from controlplane.web.accept import accepted, once, waited
 from controlplane.web.api.bodies import NewTenantBody
@@ -152,6 +153,7 @@ async def shown(
     body = tenant_detail(
         tenant,
         request.parts.settings,
+        newest_revision=newest(request.parts.template),
         domains=await domains.of_tenant(conn, tenant_id),
         mails=await deliveries.of_tenant(conn, tenant_id),
         operations=await operations.page(conn, limit=_NEWEST, tenant_id=tenant_id),

@@ -103,8 +103,10 @@ class MailBody(Struct):
 
 class TenantDetailBody(TenantBody):
     """A tenant with its conditions, its own domains, its mails and its newest operations, newest
-    first."""
+    first. `newest_revision` is the template's, None where its files do not tell: a tenant at another
+    is behind."""
 
+    newest_revision: str | None
     conditions: list[ConditionBody]
     domains: list[DomainBody]
     mails: list[MailBody]
@@ -157,6 +159,7 @@ def tenant_detail(
     tenant: Tenant,
     settings: Settings,
     *,
+    newest_revision: str | None,
     domains: list[Domain],
     mails: list[dict[str, Any]],
     operations: list[OperationView],
@@ -164,6 +167,7 @@ def tenant_detail(
     """A tenant as it is shown alone."""
     return TenantDetailBody(
         **_tenant(tenant, settings),
+        newest_revision=newest_revision,
         conditions=[_condition(name, entry) for name, entry in tenant.conditions.items()],
         domains=[domain_body(domain, tenant, settings) for domain in domains],
         mails=[_mail(mail) for mail in mails],
