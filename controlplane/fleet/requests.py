@@ -17,7 +17,7 @@ from controlplane.fleet import journal
 from controlplane.store import audit, rollout_progress, rollouts
 from controlplane.store.audit import Actor
 from controlplane.store.rollouts import Request, Rollout
-from controlplane.store.tables import tenants
+from controlplane.store.tenant_tables import tenants
 
 _PURGED = (TenantState.PURGING, TenantState.PURGED)
 

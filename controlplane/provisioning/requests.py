@@ -24,9 +24,9 @@ from controlplane.provisioning.plans import (
 )
 from controlplane.store import audit, config, holds, operations, tenants
 from controlplane.store.audit import Actor
+from controlplane.store.operation_tables import operation_steps
+from controlplane.store.operation_tables import operations as table
 from controlplane.store.operations import OPERATIONS_CHANNEL, OperationView
-from controlplane.store.tables import operation_steps
-from controlplane.store.tables import operations as table
 
 _DELETABLE = frozenset({TenantState.ACTIVE, TenantState.SUSPENDED})
 # Newest first, where a tenant has been through both.

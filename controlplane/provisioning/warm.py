@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controlplane.domain.naming import schema_name
 from controlplane.domain.operations import StepState
 from controlplane.store import operations, warm_schemas
+from controlplane.store.operation_tables import operation_steps, tenant_resources
 from controlplane.store.operations import OperationView
-from controlplane.store.tables import operation_steps, tenant_resources
 from controlplane.store.warm_schemas import Claimed
 
 # In an operation's params: what was handed out, or null where the pool had none.

@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import delete, func
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controlplane.store.tables import tenant_changes
+from controlplane.store.tenant_tables import tenant_changes
 
 # Whoever has not asked for longer forgets everything anyhow (controlplane.routing.known.Ages).
 KEPT_FOR = timedelta(hours=1)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.mail import DeliveryState
 from controlplane.errors import LeaseLost
-from controlplane.store.tables import email_deliveries as outbox
+from controlplane.store.mail_tables import email_deliveries as outbox
 
 CHANNEL = "controlplane_deliveries"
 GIVE_UP_AFTER = timedelta(hours=24)

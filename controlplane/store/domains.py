@@ -17,7 +17,7 @@ from controlplane.domain.own_domains import DomainState, Standing, Verdict
 from controlplane.domain.own_hosts import Host
 from controlplane.errors import DomainNotFound, DomainTaken
 from controlplane.store.domain_tables import tenant_domains as table
-from controlplane.store.tables import tenants
+from controlplane.store.tenant_tables import tenants
 
 CHANNEL = "controlplane_domains"
 _UNIQUE_VERIFIED = "uq_tenant_domains_host_verified"

@@ -1,4 +1,4 @@
-"""What a worker saw when it compared tenants' schemas with the template."""
+"""What a worker saw when it compared what there is with the rows, and schemas with the template."""
 
 from sqlalchemy import (
     Boolean,
@@ -6,9 +6,13 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    Index,
     Integer,
     Table,
     Text,
+    UniqueConstraint,
+    Uuid,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -37,4 +41,26 @@ structure_drift = Table(
     Column("differences", JSONB, nullable=False),
     Column("lacks_admin", Boolean, nullable=False),
     Column("first_seen_at", DateTime(timezone=True), nullable=False),
+)
+
+# What the newest look of a worker found. No foreign key: a finding's tenant may never have been.
+drift_findings = Table(
+    "drift_findings",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("tenant_id", Uuid, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("first_seen_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("kind", "subject", "tenant_id"),
+    Index("ix_drift_findings_first_seen_at_id", "first_seen_at", "id"),
+)
+
+drift_look = Table(
+    "drift_look",
+    metadata,
+    Column("singleton", Boolean, primary_key=True, server_default=text("true")),
+    Column("looked_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("singleton", name="singleton"),
 )

@@ -9,8 +9,8 @@ from sqlalchemy import func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.drift import Finding, Kind
-from controlplane.store.tables import drift_findings as table
-from controlplane.store.tables import drift_look
+from controlplane.store.drift_tables import drift_findings as table
+from controlplane.store.drift_tables import drift_look
 
 # Two sweeps may end in another order than they began: the later look counts. One of the future was
 # dated by a clock that has been set back since; waiting for it would show old findings till then.

@@ -17,8 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controlplane.domain.naming import Subdomain
 from controlplane.domain.tenants import RELEASED, HoldReason
 from controlplane.errors import InvalidState, SubdomainQuarantined, SubdomainTaken
-from controlplane.store.tables import operations, tenant_resources, tenants
-from controlplane.store.tables import subdomain_holds as table
+from controlplane.store.operation_tables import operations, tenant_resources
+from controlplane.store.tenant_tables import subdomain_holds as table
+from controlplane.store.tenant_tables import tenants
 
 _RECORD = "dns"
 

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.errors import IdempotencyInFlight, IdempotencyKeyReused
-from controlplane.store.tables import idempotency_keys as table
+from controlplane.store.operation_tables import idempotency_keys as table
 
 KEPT_FOR = timedelta(hours=24)
 

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controlplane.domain.mail import DeliveryState, Fate, MailEvent, state_after
 from controlplane.store import tenants
 from controlplane.store.deliveries import Delivery
-from controlplane.store.tables import email_deliveries as outbox
-from controlplane.store.tables import operations
+from controlplane.store.mail_tables import email_deliveries as outbox
+from controlplane.store.operation_tables import operations
 
 _FOR_GOOD = "bounced_for_good"
 _AGAIN = "welcome"  # the operation by which somebody asks for one more mail

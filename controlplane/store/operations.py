@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.operations import OperationState, StepState
 from controlplane.errors import OperationInProgress, OperationNotFound
-from controlplane.store.tables import operation_events, operation_steps, operations
+from controlplane.store.operation_tables import operation_events, operation_steps, operations
 
 EVENTS_CHANNEL = "controlplane_events"
 OPERATIONS_CHANNEL = "controlplane_operations"

@@ -12,7 +12,8 @@ from sqlalchemy import func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controlplane.store.tables import audit_log, system_config, tenants
+from controlplane.store.tables import audit_log, system_config
+from controlplane.store.tenant_tables import tenants
 
 _HASH_KEY = "audit_hash_key"
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controlplane.domain.rollouts import ENDED, Policy, RolloutState, TargetState
 from controlplane.errors import RolloutInProgress, RolloutNotFound
 from controlplane.store.rollout_tables import rollout_targets, rollouts
-from controlplane.store.tables import tenants
+from controlplane.store.tenant_tables import tenants
 
 CHANNEL = "controlplane_rollouts"
 _TARGETS = text("""

@@ -12,7 +12,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.store.drift_tables import structure_drift, structure_look
-from controlplane.store.tables import tenants
+from controlplane.store.tenant_tables import tenants
 
 # By the clock of when the row is held: another may have claimed it meanwhile. One of the future was
 # dated by a clock that has been set back since.

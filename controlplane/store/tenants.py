@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controlplane.domain.naming import Subdomain
 from controlplane.domain.tenants import Tenant, TenantState, Tier
 from controlplane.errors import FieldFault, SubdomainTaken, TenantNotFound, ValidationFailed
-from controlplane.store.tables import installation, tenants
+from controlplane.store.tables import installation
+from controlplane.store.tenant_tables import tenants
 
 _GONE = (TenantState.DELETED, TenantState.PURGING, TenantState.PURGED)
 

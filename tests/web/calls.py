@@ -12,9 +12,11 @@ from sqlalchemy import func, select
 
 from controlplane import settings, wiring
 from controlplane.store import admins
-from controlplane.store import tables as t
 from controlplane.store.admin_tables import AdminRole
 from controlplane.store.admins import Scope
+from controlplane.store.operation_tables import idempotency_keys, operation_steps, operations
+from controlplane.store.tables import audit_log
+from controlplane.store.tenant_tables import tenants
 from controlplane.web.app import create_app
 from controlplane.wiring import Parts
 from tests.bad_tokens import AUDIENCE, KEY
@@ -98,7 +100,7 @@ class Site:
 
     async def counts(self) -> dict[str, int]:
         """How many rows there are of what a request can make."""
-        made = (t.tenants, t.operations, t.operation_steps, t.idempotency_keys, t.audit_log)
+        made = (tenants, operations, operation_steps, idempotency_keys, audit_log)
         async with self.parts.owner.connect() as conn:
             return {
                 table.name: (

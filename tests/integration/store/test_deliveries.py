@@ -12,7 +12,7 @@ from controlplane.domain.mail import DeliveryState
 from controlplane.errors import LeaseLost
 from controlplane.store import deliveries
 from controlplane.store.deliveries import Delivery
-from controlplane.store.tables import email_deliveries as outbox
+from controlplane.store.mail_tables import email_deliveries as outbox
 from tests.integration.store.conftest import Accepted, accept
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]

@@ -23,7 +23,9 @@ from controlplane.errors import (
 from controlplane.provisioning import lifecycle, requests
 from controlplane.provisioning.quarantine import release_name
 from controlplane.store import holds, tenants
-from controlplane.store.tables import audit_log, operations, subdomain_holds, tenant_resources
+from controlplane.store.operation_tables import operations, tenant_resources
+from controlplane.store.tables import audit_log
+from controlplane.store.tenant_tables import subdomain_holds
 from tests.integration.store.conftest import ADMIN, Accepted, accept
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from controlplane.errors import IdempotencyInFlight, IdempotencyKeyReused
 from controlplane.store import idempotency
 from controlplane.store.idempotency import fingerprint
-from controlplane.store.tables import idempotency_keys
+from controlplane.store.operation_tables import idempotency_keys
 from tests.integration.store.conftest import Accepted, accept
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]

@@ -20,9 +20,10 @@ from controlplane.errors import (
 )
 from controlplane.provisioning import requests
 from controlplane.store import operations, tenants
+from controlplane.store.operation_tables import operation_steps
+from controlplane.store.operation_tables import operations as table
 from controlplane.store.operations import OperationView
-from controlplane.store.tables import audit_log, metadata, operation_steps
-from controlplane.store.tables import operations as table
+from controlplane.store.tables import audit_log, metadata
 from tests.integration.store.conftest import ADMIN, Accepted, accept
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]

@@ -14,8 +14,8 @@ from controlplane.domain.naming import parse_subdomain
 from controlplane.domain.tenants import Tenant, TenantState, Tier
 from controlplane.errors import SubdomainTaken, TenantNotFound, ValidationFailed
 from controlplane.store import tenants
-from controlplane.store.tables import operations as operations_table
-from controlplane.store.tables import tenants as table
+from controlplane.store.operation_tables import operations as operations_table
+from controlplane.store.tenant_tables import tenants as table
 from tests.integration.store.conftest import Accepted, accept
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
