@@ -196,14 +196,19 @@ class Fleet:
                 conn.execute(_BACK.format(**names))
 
 
-async def until_one_waits(conn: psycopg.Connection[Any]) -> None:
-    """Until somebody wants WAIT's lock, which somebody else has."""
+async def until_one_waits(conn: psycopg.Connection[Any], kind: str = "advisory") -> None:
+    """Until somebody wants a lock that somebody else has: WAIT's, or of another kind."""
     async with asyncio.timeout(60):
-        while not conn.execute(_WAITING).fetchone():  # noqa: ASYNC110  somebody else's session
+        while not conn.execute(_WAITING, [kind]).fetchone():  # noqa: ASYNC110  somebody else's session
             await asyncio.sleep(0.02)
 
 
-_WAITING = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"
+# Other tests' databases have such locks as well.
+_WAITING = """
+SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+WHERE l.locktype = %s AND l.objid IS NOT DISTINCT FROM CASE l.locktype WHEN 'advisory' THEN 4711 END
+  AND NOT l.granted
+"""
 
 
 @asynccontextmanager

@@ -5,17 +5,30 @@ from contextlib import closing
 
 import psycopg
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from controlplane import embedded
 from controlplane.domain.rollouts import ENDED, RolloutState
+from controlplane.fleet import at_once
+from controlplane.fleet.journal import Due
 from controlplane.store.logins import Logins
+from controlplane.tenancy.scope import enter
 from tests.database import Server
 from tests.engine.test_restarts import restart_at_once
-from tests.integration.fleet.ground import AFTER, NAMES, WAIT, open_fleet, until_one_waits
+from tests.integration.fleet.ground import (
+    AFTER,
+    BEFORE,
+    NAMES,
+    WAIT,
+    open_fleet,
+    until_one_waits,
+)
 
 pytestmark = pytest.mark.anyio
 
 _PATIENCE_S = 60
+# The message's first that does not get through.
+_HELD = 4
 
 
 async def test_a_rollout_goes_on_where_a_restart_has_cut_it_off(tmp_path):
@@ -29,6 +42,35 @@ async def test_a_rollout_goes_on_where_a_restart_has_cut_it_off(tmp_path):
             done = await _cut_off(fleet, running)
             assert done < len(NAMES)
             assert fleet.revisions() == dict.fromkeys(NAMES, AFTER)
+            await fleet.engine.dispose()
+            await fleet.anew()
+            await _message_cut_off(fleet, running)
+            # Of those before it in the message some may be forgotten: whole, each in its order.
+            found = [revision == AFTER for revision in fleet.revisions().values()]
+            assert found == sorted(found, reverse=True)
+            assert sum(found) < _HELD
+            await fleet.work()
+            assert fleet.revisions() == dict.fromkeys(NAMES, AFTER)
+
+
+async def _message_cut_off(fleet, running):
+    """All are in one message, and of one the table is in use."""
+    rollout = await fleet.begin(lock_timeout_ms=60_000)
+    dues = [Due(tenant, BEFORE) for tenant in fleet.tenants.values()]
+    with closing(psycopg.connect(fleet.database.owner_url)) as reader:
+        reader.execute(enter(fleet.tenants[NAMES[_HELD - 1]]))
+        reader.execute("SELECT FROM notes")
+        sent = asyncio.create_task(_sent(fleet, rollout, dues))
+        with psycopg.connect(fleet.database.superuser_url, autocommit=True) as watcher:
+            await until_one_waits(watcher, "relation")
+        await asyncio.to_thread(restart_at_once, running)
+        with pytest.raises(DBAPIError):
+            await sent
+
+
+async def _sent(fleet, rollout, dues):
+    async with at_once.opened(fleet.roller().upgrader) as upgrading:
+        await upgrading.some(rollout, dues)
 
 
 async def _cut_off(fleet, running):
