@@ -9,8 +9,9 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from controlplane.tenancy.account_tables import roles, user_roles, users
+from controlplane.tenancy.login_tables import secure_tokens, sessions
 from controlplane.tenancy.scope import tenant_scope
-from controlplane.tenancy.tables import roles, secure_tokens, sessions, user_roles, users
 
 
 def admin_id(tenant_id: UUID) -> UUID:

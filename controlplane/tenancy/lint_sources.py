@@ -55,8 +55,14 @@ def _node(node: ast.AST, *, online: bool) -> Iterator[Rule]:
             yield SCHEMA_ARGUMENT
         if online and _changes_tables(node.func):
             yield ONLINE_DDL
-    if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[-1] == "tables":
+    if isinstance(node, ast.ImportFrom) and _is_of_today(node.module or ""):
         yield LIVE_TABLES
+
+
+def _is_of_today(module: str) -> bool:
+    """It declares tables as they are at the newest revision: an application's, or the core's."""
+    ours = module.startswith("controlplane.tenancy.") and module.endswith(("_tables", "_table"))
+    return ours or module.rsplit(".", maxsplit=1)[-1] == "tables"
 
 
 def _changes_tables(called: ast.expr) -> bool:

@@ -21,8 +21,8 @@ from controlplane.errors import Permanent
 from controlplane.provisioning import journal
 from controlplane.provisioning.drive import Drive
 from controlplane.store import deliveries
+from controlplane.tenancy.account_tables import users
 from controlplane.tenancy.scope import send, tenant_scope
-from controlplane.tenancy.tables import users
 from tests.database import Database
 from tests.engine.faults import Repeated, Wrapped
 from tests.engine.hands import Fault

@@ -42,7 +42,7 @@ BREACHES = {
         'op.execute("ALTER TABLE notes ADD CONSTRAINT fk FOREIGN KEY (id) REFERENCES tenants (id)")'
     ),
     "schema-argument": 'op.drop_table("notes", schema="public")',
-    "live-tables": "from controlplane.tenancy.tables import users",
+    "live-tables": "from controlplane.tenancy.tables import settings",
     "seed": None,
     "online-ddl": None,
     "downgrade": None,
@@ -62,6 +62,13 @@ def test_what_ships_breaks_no_rule():
 def test_each_rule_fires(rule, tmp_path):
     template = application(tmp_path, upgrade=f"{NOTES}\n{BREACHES[rule]}")
     assert rule in _found(template)
+
+
+def test_no_revision_takes_a_table_of_today_from_any_module_of_the_core(tmp_path):
+    kinds = ("account_tables import users", "login_tables import sessions")
+    taken = "\n".join(f"from controlplane.tenancy.{kind}" for kind in kinds)
+    found = lint(application(tmp_path, upgrade=f"{NOTES}\n{taken}"))
+    assert [finding.rule.name for finding in found] == ["live-tables", "live-tables"]
 
 
 def test_an_applications_plain_table_breaks_no_rule(tmp_path):
