@@ -10,6 +10,7 @@ in a web server's place are tests/http_proxy.py.
 
 import asyncio
 import contextlib
+import secrets
 import socket
 import struct
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 _CHUNK = 65_536
+# Below those for whoever does not say which he wants (Linux, BSD and IANA).
+_PORTS = range(20_000, 32_000)
 
 
 class Way(StrEnum):
@@ -144,9 +147,18 @@ class Proxy:
         await self.refuse()
 
     async def accept(self) -> None:
-        """Listen: at first on any free port, after `refuse` on the same one."""
-        self._listening = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
-        self.port = self._listening.sockets[0].getsockname()[1]
+        """Listen: at first on any free port, after `refuse` on the same one, which is none that a
+        system gives away by itself."""
+        while not self.port:
+            port = secrets.choice(_PORTS)
+            with contextlib.suppress(OSError):
+                self._listening = await self._listen(port)
+                self.port = port
+                return
+        self._listening = await self._listen(self.port)
+
+    async def _listen(self, port: int) -> asyncio.Server:
+        return await asyncio.start_server(self._connected, "127.0.0.1", port)
 
     async def refuse(self) -> None:
         """End every connection and let no new one in."""

@@ -1,20 +1,24 @@
 """PgBouncer in transaction mode, for as long as a block lasts."""
 
 import pwd
+import secrets
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from controlplane.embedded_site import ENVIRONMENT, identity
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
+# Below those that a system gives to whoever does not say which he wants (Linux, BSD and IANA): until
+# PgBouncer listens, nobody gets it by chance.
+_PORTS = range(20_000, 32_000)
 _SETTINGS = {
     "listen_addr": "127.0.0.1",
     "unix_socket_dir": "",
@@ -89,10 +93,11 @@ def _write(
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _await(port: int, running: subprocess.Popen[bytes]) -> None:

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier, Literal
-from sqlalchemy import event
 
 from controlplane.domain.naming import schema_name
 from controlplane.provisioning.crew import nowhere
 from tests.engine.faults import Failure
 from tests.engine.lab import Lab
+from tests.engine.strangers import WAYS, failures, in_a_hurry, stand_in_the_way
 from tests.engine.world import assert_world
 
 pytestmark = [pytest.mark.anyio]
@@ -38,84 +38,25 @@ def stranger(lab: Lab) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 async def hasty(lab: Lab) -> AsyncIterator[Lab]:
-    """A lab whose worker waits a tenth of a second for a lock."""
-
-    def shorten(connection, _record):
-        connection.cursor().execute("SET lock_timeout = '100ms'")
-        connection.commit()
-
-    await lab.parts.owner.dispose()
-    event.listen(lab.parts.owner.sync_engine, "connect", shorten)
-    yield lab
-    event.remove(lab.parts.owner.sync_engine, "connect", shorten)
+    async with in_a_hurry(lab):
+        yield lab
 
 
-async def failures(lab, operation):
-    """The errors of steps and undos that the journal tells of."""
-    rows = await lab.sql(
-        "SELECT step, data->'error' AS error FROM public.operation_events"
-        " WHERE operation_id = :id AND type IN ('step_failed', 'undo_failed') ORDER BY seq",
-        id=operation.id,
-    )
-    return [(row.step, row.error) for row in rows]
-
-
-PLACES_OUTSIDE = (
-    *(f"step:{step}:before-begin" for step in ("schema", "admin", "activate")),
-    *(
-        f"step:{step}:{place}"
-        for step in ("dns", "verify")
-        for place in ("before-intent", "after-call")
-    ),
-    "operation:provision:before-finish",
-)
-PLACES_BACK = (
-    "operation:provision:before-unwind",
-    *(f"undo:{step}:before-begin" for step in ("schema", "admin")),
-    *(
-        f"undo:{step}:{place}"
-        for step in ("dns", "verify")
-        for place in ("before-intent", "after-call")
-    ),
-    "operation:provision:before-finish",
-)
 LOCKS = {
     "steps": "LOCK TABLE public.operation_steps IN EXCLUSIVE MODE",
     "events": "LOCK TABLE public.operation_events IN ACCESS EXCLUSIVE MODE",
     "tenants": "LOCK TABLE public.tenants IN EXCLUSIVE MODE",
     "operation": "SELECT 1 FROM public.operations WHERE finished_at IS NULL FOR UPDATE",
-    "roles": "LOCK TABLE pg_catalog.pg_authid IN SHARE MODE",
 }
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-@pytest.mark.parametrize(
-    ("places", "ends"), [(PLACES_OUTSIDE, "succeeded"), (PLACES_BACK, "failed")], ids=["on", "back"]
-)
+@pytest.mark.parametrize(("places", "ends"), WAYS, ids=["on", "back"])
 async def test_a_lock_that_a_stranger_holds_for_a_while_changes_nothing(
     hasty, stranger, lock, places, ends
 ):
-    """At each place once; the worker meets it, or finds that it does not need it there."""
-    lab, left = hasty, list(places)
-    if ends == "failed":
-        lab.steps = Failure("activate", "ensure").wrap(lab.steps)
-
-    async def stand_in_the_way(place):
-        if place in left:
-            left.remove(place)
-            stranger.execute(LOCKS[lock])
-
-    operation = await lab.create("acme")
-    lab.failpoint = stand_in_the_way
-    for _ in range(2 * len(places)):
-        await lab.expire()
-        await lab.drive_once()
-        stranger.rollback()
-
-    ended = await lab.settle(operation)
-    assert (left, ended.state) == ([], ends)
-    told = await failures(lab, operation)
-    assert {error["retriable"] for step, error in told if step != "activate" and error} <= {True}
+    """Those on what all databases of the server share are tried in test_restarts.py."""
+    await stand_in_the_way(hasty, stranger, LOCKS[lock], places, ends)
 
 
 @pytest.mark.database_near

@@ -21,7 +21,8 @@ from tests.engine.world import assert_world
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
 
-QUICK = Timing(lease_s=1.0, beat_s=0.05, call_s=0.5, margin_s=0.1, poll_s=0.05)
+# A lease that no busy machine outlasts: what is to be seen here is seen at a beat.
+QUICK = Timing(lease_s=30.0, beat_s=0.05, call_s=5.0, margin_s=0.1, poll_s=0.05)
 
 
 async def claim(lab, *, plans=("provision/1", "deprovision/1"), owner="w", limit=1):
@@ -177,7 +178,7 @@ async def test_the_heartbeat_tells_a_worker_that_it_was_overtaken(lab):
     await claim(lab)
     heartbeat.start()
     try:
-        assert await asyncio.to_thread(lost.wait, 10)
+        assert await asyncio.to_thread(lost.wait, 60)
     finally:
         await asyncio.to_thread(heartbeat.stop)
     await lab.expire()
@@ -188,11 +189,11 @@ async def test_a_worker_that_cannot_renew_gives_up_before_its_lease_ends(lab):
     operation = await lab.create("acme")
     (held,) = await claim(lab)
     lost = threading.Event()
-    heartbeat = Heartbeat("postgresql://127.0.0.1:1/nowhere", QUICK)
+    heartbeat = Heartbeat("postgresql://127.0.0.1:1/nowhere", replace(QUICK, lease_s=1.0))
     lease = heartbeat.add(held, lost.set, claimed=monotonic())
     heartbeat.start()
     try:
-        assert await asyncio.to_thread(lost.wait, 10)
+        assert await asyncio.to_thread(lost.wait, 60)
     finally:
         await asyncio.to_thread(heartbeat.stop)
     with pytest.raises(LeaseLost):
@@ -209,7 +210,7 @@ async def test_the_loop_drives_what_it_is_told_of_and_stops_when_asked(lab):
     for operation in created:
         await until(lab, "finished_at IS NOT NULL", operation.id)
     stopping.set()
-    await asyncio.wait_for(running, 20)
+    await asyncio.wait_for(running, 60)
 
     assert {(await lab.view(o.id)).state for o in created} == {"succeeded"}
 
@@ -221,7 +222,7 @@ async def test_four_workers_share_twelve_operations_and_none_is_driven_twice(lab
     for operation in created:
         await until(lab, "finished_at IS NOT NULL", operation.id)
     stopping.set()
-    await asyncio.wait_for(asyncio.gather(*workers), 20)
+    await asyncio.wait_for(asyncio.gather(*workers), 60)
 
     rows = await lab.sql("SELECT DISTINCT epoch FROM public.operations")
     assert [row.epoch for row in rows] == [1]
@@ -230,7 +231,7 @@ async def test_four_workers_share_twelve_operations_and_none_is_driven_twice(lab
 async def until(lab: Lab, condition: str, operation_id: UUID) -> None:
     """Wait for a condition of the operation's row."""
     query = text(f"SELECT {condition} FROM public.operations WHERE id = :id")  # noqa: S608  literal
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             async with lab.parts.owner.connect() as conn:
                 if (await conn.execute(query, {"id": operation_id})).scalar_one():

@@ -21,6 +21,7 @@ from controlplane.store.logins import Logins
 from tests.database import Database, Server, fresh_database
 from tests.engine.faults import Failure
 from tests.engine.lab import Lab, open_lab
+from tests.engine.strangers import WAYS, in_a_hurry, stand_in_the_way
 from tests.engine.test_lease import until
 from tests.engine.world import assert_world, fingerprint
 
@@ -113,6 +114,18 @@ async def test_an_operation_outlives_every_death_of_postgresql(lab, own_server, 
     assert (left, operation.state) == ([], ends)
     (row,) = await lab.sql("SELECT epoch FROM public.operations WHERE id = :id", id=operation.id)
     assert row.epoch > 2, "some deaths came in the middle of a transaction"
+
+
+@pytest.mark.parametrize(("places", "ends"), WAYS, ids=["on", "back"])
+async def test_a_lock_on_the_servers_roles_that_a_stranger_holds_for_a_while_changes_nothing(
+    own_database, tmp_path, places, ends
+):
+    """Here, for until he lets go nobody on the server can make a role."""
+    roles = "LOCK TABLE pg_catalog.pg_authid IN SHARE MODE"
+    async with open_lab(own_database, tmp_path) as lab, in_a_hurry(lab):
+        with psycopg.connect(own_database.superuser_url) as stranger:
+            await stand_in_the_way(lab, stranger, roles, places, ends)
+        await assert_world(lab)
 
 
 async def test_a_worker_reconnects_goes_on_and_hears_of_new_work_again(lab, own_server):

@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
-import random
+import secrets
 import shutil
 import socket
 import ssl
@@ -124,8 +124,18 @@ async def visit(by: Authority, host: str, path: str = "/documents") -> httpx.Res
 async def _trust(certificate: Path, root: str) -> ssl.SSLContext:
     its_own = ssl.create_default_context(cafile=str(certificate))
     async with httpx.AsyncClient(verify=its_own, trust_env=False, timeout=60) as client:
-        answer = (await client.get(root)).raise_for_status()
+        answer = (await _once_it_listens(client, root)).raise_for_status()
     return ssl.create_default_context(cadata=answer.text)
+
+
+async def _once_it_listens(client: httpx.AsyncClient, url: str) -> httpx.Response:
+    """What else it does, it may do before."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await client.get(url)
+            except httpx.ConnectError:
+                await asyncio.sleep(0.05)
 
 
 def _own_certificate(folder: Path) -> Path:
@@ -157,7 +167,7 @@ def _free_ports(count: int) -> list[int]:
         while len(found) < count:
             probe = stack.enter_context(socket.socket())
             with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", random.choice(_PORTS)))  # noqa: S311  no secret
+                probe.bind(("127.0.0.1", secrets.choice(_PORTS)))
                 found.append(probe.getsockname()[1])
         return found
 

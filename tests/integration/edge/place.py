@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +113,7 @@ async def running(command: list[str], port: int) -> AsyncIterator[None]:
     try:
         while not await _answers(port):
             assert process.returncode is None, (await noise).decode()
+            await asyncio.sleep(0.02)
         yield
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -130,10 +130,3 @@ async def _answers(port: int) -> bool:
     writer.close()
     await writer.wait_closed()
     return True
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

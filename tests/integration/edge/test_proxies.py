@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.edge.place import Place, Seen, ask, caddy, free_port, nginx, running
+from tests.integration.edge.place import Place, Seen, ask, caddy, nginx, running
 from tests.integration.routing.own_domains import add_domain
+from tests.name_servers import free_port
 from tests.web.calls import Site
 
 pytestmark = pytest.mark.anyio

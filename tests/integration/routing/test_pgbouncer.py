@@ -5,7 +5,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from controlplane.errors import TenantSchemaMissing
 from controlplane.routing import SyncTenancy, Tenancy
+from tests.name_servers import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.requires("pgbouncer")]
 
@@ -45,9 +45,7 @@ def bouncer(world):
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgbouncer-")))
         folder.chmod(0o755)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            listen = probe.getsockname()[1]
+        listen = free_port()
         names = {"database": server["dbname"], "host": server["host"], "port": server["port"]}
         config = folder / "pgbouncer.ini"
         config.write_text(CONFIG.format(**names, listen=listen, folder=folder))

@@ -294,8 +294,12 @@ async def test_a_copy_by_execute_costs_the_connection_at_most(pool, world):
 
 
 async def _locked(world, task):
-    """Until somebody waits for a lock."""
-    while not world.do("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+    """Until somebody waits for a lock; on this server, other tests' sessions do so too."""
+    waiting = (
+        "SELECT 1 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    while not world.do(waiting):
         if task.done():
             pytest.fail(f"ended: {task}")
         await asyncio.sleep(0)
