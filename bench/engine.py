@@ -29,7 +29,8 @@ from controlplane.provisioning.crew import Crew
 from controlplane.provisioning.engine import Engine
 from controlplane.provisioning.leases import Heartbeat
 from controlplane.provisioning.step import Output, Plain, Target
-from controlplane.wiring import Parts, open_parts, timing
+from controlplane.wiring import Parts, open_parts
+from controlplane.worker import timing
 
 # Rounds that are not timed: caches and connections as in a process that has been up a while.
 WARM = 2

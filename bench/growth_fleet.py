@@ -30,7 +30,8 @@ from controlplane.store.audit import Actor
 from controlplane.tenancy.compile import compiled
 from controlplane.tenancy.drop import drop
 from controlplane.tenancy.template import Template
-from controlplane.wiring import open_warm_pool, warm_recipe
+from controlplane.wiring import warm_recipe
+from controlplane.worker import open_warm_pool
 from controlplane_dns.memory import MemoryDns
 
 CLAIMS = 12

@@ -18,7 +18,8 @@ from sqlalchemy import text
 from controlplane import log, settings
 from controlplane.cli.ground import first_admin
 from controlplane.store import warm_schemas
-from controlplane.wiring import Parts, open_parts, open_warm_pool, warm_recipe
+from controlplane.wiring import Parts, open_parts, warm_recipe
+from controlplane.worker import open_warm_pool
 
 KEYS = ("claim_ms_p50", "warm_p50_ms", "cold_p50_ms", "warm_vs_cold")
 # Untimed, after each start of the processes.

@@ -28,7 +28,8 @@ from controlplane.provisioning.engine import Engine
 from controlplane.provisioning.requests import NewTenant
 from controlplane.store.audit import Actor
 from controlplane.tenancy import alembic_run
-from controlplane.wiring import Parts, open_engine, open_parts
+from controlplane.wiring import Parts, open_parts
+from controlplane.worker import open_engine
 
 ROUNDS = 3
 # Untimed, before anything is timed: caches and connections as in a process that has been up a while.

@@ -24,7 +24,8 @@ from controlplane.domain.naming import parse_subdomain, schema_name
 from controlplane.provisioning import requests
 from controlplane.provisioning.requests import NewTenant
 from controlplane.store.audit import Actor
-from controlplane.wiring import Parts, open_engine, open_parts
+from controlplane.wiring import Parts, open_parts
+from controlplane.worker import open_engine
 
 PAIRS = 60
 LOOKUPS = 200

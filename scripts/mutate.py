@@ -161,7 +161,7 @@ def main() -> int:
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT), str(ROOT / "dns"), str(ROOT / "emails")]
     # What is imported here, every fork has already; what is ours it imports anew.
-    import controlplane.wiring  # noqa: F401, PLC0415
+    import controlplane.worker  # noqa: F401, PLC0415
     from tests.database import fresh_database, running_server  # noqa: PLC0415
 
     begun, total = monotonic(), Tally()

@@ -34,7 +34,8 @@ def command(*, pid_file: Path | None, until_stdin_ends: bool) -> None:
 
 
 async def _work(wanted: Settings, *, pid_file: Path | None, until_stdin_ends: bool) -> None:
-    from controlplane.wiring import open_parts, run_worker  # noqa: PLC0415
+    from controlplane.wiring import open_parts  # noqa: PLC0415
+    from controlplane.worker import run_worker  # noqa: PLC0415
 
     with stopping_on_signals() as stopping:
         if until_stdin_ends:

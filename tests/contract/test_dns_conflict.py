@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane import wiring
+from controlplane import worker
 from controlplane.domain.dns import RecordType
 from tests.contract.dns_peers import OPEN, PEERS
 from tests.database import Database
@@ -20,7 +20,7 @@ async def test_a_tenant_whose_name_has_a_foreign_record_is_rolled_back_and_the_r
 ) -> None:
     async with OPEN[provider](request, tmp_path) as peer, open_lab(database, tmp_path) as lab:
         lab.parts = replace(lab.parts, dns=peer.dns)
-        lab.steps = wiring.open_steps(lab.parts)
+        lab.steps = worker.open_steps(lab.parts)
         await lab.active("globex")
         peer.place_foreign("acme", RecordType.A, "192.0.2.66")
         before = peer.world()

@@ -17,7 +17,7 @@ from time import monotonic
 
 import psycopg
 
-from controlplane import embedded, wiring
+from controlplane import embedded, wiring, worker
 from controlplane.errors import ControlPlaneError
 from controlplane.settings import load
 from controlplane.store.logins import Logins
@@ -164,7 +164,7 @@ async def _run_worker(variables: dict[str, str]) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     async with wiring.open_parts(load(variables)) as parts:
-        await wiring.run_worker(parts, stopping)
+        await worker.run_worker(parts, stopping)
 
 
 def _pause(seconds: float) -> None:

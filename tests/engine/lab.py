@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from controlplane import wiring
+from controlplane import wiring, worker
 from controlplane.domain.naming import parse_subdomain
 from controlplane.domain.operations import FINISHED, OperationState
 from controlplane.provisioning import requests
@@ -118,7 +118,7 @@ class Lab:
             self.visited.append(place)
             await self.failpoint(place)
 
-        times = replace(wiring.timing(self.parts.settings), wait_factor=0.0)
+        times = replace(worker.timing(self.parts.settings), wait_factor=0.0)
         crew = Crew(self.parts.owner, self.parts.installation, self.steps, times, visit)
         return Engine(crew, Heartbeat(self.database.owner_url, times), slots=slots)
 
@@ -126,9 +126,9 @@ class Lab:
         return Mailroom(
             database=self.parts.owner,
             sender=self.parts.sender,
-            render=wiring.welcome_renderer(self.parts.settings),
+            render=worker.welcome_renderer(self.parts.settings),
             token_ttl=timedelta(hours=1),
-            timing=replace(wiring.timing(self.parts.settings), wait_factor=0.0),
+            timing=replace(worker.timing(self.parts.settings), wait_factor=0.0),
             failpoint=failpoint,
         )
 
@@ -189,4 +189,4 @@ async def open_lab(
     kinds = {} if real_files else {"CONTROLPLANE_DNS": "memory", "CONTROLPLANE_MAIL": "memory"}
     async with wiring.open_parts(settings(database, folder, **kinds, **(more or {}))) as parts:
         await witness.install(parts.owner)
-        yield Lab(parts, database, wiring.open_steps(parts))
+        yield Lab(parts, database, worker.open_steps(parts))

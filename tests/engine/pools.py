@@ -3,14 +3,14 @@
 from dataclasses import replace
 from uuid import UUID
 
-from controlplane import wiring
+from controlplane import worker
 from controlplane.domain.naming import schema_name
 from controlplane.fleet.warm_pool import WarmPool
 from tests.engine.lab import Lab
 
 
 def pool_of(lab: Lab, size: int, recipe: str | None = None) -> WarmPool:
-    made = wiring.open_warm_pool(lab.parts)
+    made = worker.open_warm_pool(lab.parts)
     return replace(made, size=size, recipe=recipe or made.recipe)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from controlplane import wiring
+from controlplane import worker
 from controlplane.errors import (
     ControlPlaneError,
     InvalidState,
@@ -148,7 +148,7 @@ class Stage(Workers):
 
     async def sweep(self) -> None:
         """What it begins, it begins for idle tenants only, and never without a cause."""
-        self.reaper = self.reaper or wiring.open_reaper(self.lab.parts)
+        self.reaper = self.reaper or worker.open_reaper(self.lab.parts)
         await self.reaper.sweep()
         known = [self.bystander, *self.model.tenants]
         begun = await self.lab.sql(

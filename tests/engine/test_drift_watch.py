@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import event
 
-from controlplane import wiring
+from controlplane import worker
 from controlplane.domain.naming import schema_name
 from controlplane.provisioning import lifecycle
 from controlplane.store import census, structure_looks
@@ -40,7 +40,7 @@ async def test_one_worker_looks_once_an_hour_and_tells_what_differs_and_who_lack
 ):
     lab = empty_lab
     acme, globex = await lab.active("acme"), await lab.active("globex")
-    watches = [wiring.open_drift_watch(lab.parts) for _ in range(3)]
+    watches = [worker.open_drift_watch(lab.parts) for _ in range(3)]
     assert (await seen(lab))[0] is None
     looked = await asyncio.gather(*(watch.turn() for watch in watches))
     assert sorted(looked) == [False, False, True]
@@ -86,7 +86,7 @@ async def test_no_server_process_keeps_in_mind_what_a_look_has_asked_it(empty_la
 
     event.listen(owner, "before_cursor_execute", record)
     try:
-        assert await wiring.open_drift_watch(lab.parts).turn()
+        assert await worker.open_drift_watch(lab.parts).turn()
     finally:
         event.remove(owner, "before_cursor_execute", record)
     assert asked
@@ -114,7 +114,7 @@ async def test_a_look_that_was_overtaken_is_not_kept(empty_lab):
 
 
 async def test_nobody_looks_where_that_is_off_and_whoever_is_told_to_stop_does(empty_lab):
-    watch = wiring.open_drift_watch(empty_lab.parts)
+    watch = worker.open_drift_watch(empty_lab.parts)
     await replace(watch, every_s=0.0).run(asyncio.Event())
     stopping = asyncio.Event()
     stopping.set()

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from controlplane import wiring
+from controlplane import worker
 from controlplane.domain.drift import Finding, Kind
 from controlplane.domain.naming import Mark, schema_name
 from controlplane.errors import Permanent, ProviderUnavailable
@@ -32,7 +32,7 @@ async def looked(lab):
 
 
 async def test_a_sweep_keeps_what_it_found_and_since_when(lab):
-    reaper = wiring.open_reaper(lab.parts)
+    reaper = worker.open_reaper(lab.parts)
     assert await looked(lab) is None
     await reaper.sweep()
     first, nothing = await looked(lab), await kept(lab)
@@ -40,7 +40,7 @@ async def test_a_sweep_keeps_what_it_found_and_since_when(lab):
     await reaper.sweep()
     before = await kept(lab)
     await plant(lab, uuid4(), record="orphan")
-    await wiring.open_reaper(lab.parts).sweep()
+    await worker.open_reaper(lab.parts).sweep()
     after = await kept(lab)
 
     assert (nothing, set(before)) == ({}, {("tenant_without_operation", "globex")})
@@ -78,7 +78,7 @@ async def test_a_look_of_the_future_was_dated_by_a_wrong_clock_and_is_overwritte
 
 async def test_two_sweeps_at_once_leave_one_report(lab):
     await plant(lab, uuid4(), record="orphan")
-    reapers = [wiring.open_reaper(lab.parts) for _ in range(3)]
+    reapers = [worker.open_reaper(lab.parts) for _ in range(3)]
     await asyncio.gather(*(reaper.sweep() for reaper in reapers))
 
     assert set(await kept(lab)) == {("record_without_tenant", "orphan")}
@@ -86,7 +86,7 @@ async def test_two_sweeps_at_once_leave_one_report(lab):
 
 
 async def test_a_zone_that_cannot_be_read_leaves_the_report_to_grow_old(lab):
-    reaper = wiring.open_reaper(lab.parts)
+    reaper = worker.open_reaper(lab.parts)
     await reaper.sweep()
     before = await looked(lab)
     lab.dns.faults.append(Fault(method="owned", error=ProviderUnavailable("no answer")))
@@ -168,7 +168,7 @@ async def test_every_kind_is_found_beside_the_others_and_counted(lab):
     await lab.sql("UPDATE public.tenants SET revision = 'core_0001' WHERE id = :id", id=hooli)
     await lacks_admin(lab, hooli)
 
-    await wiring.open_reaper(lab.parts).sweep()
+    await worker.open_reaper(lab.parts).sweep()
     async with lab.parts.control.connect() as conn:
         counted = await census.take(conn)
 

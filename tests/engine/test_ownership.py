@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from controlplane import wiring
+from controlplane import worker
 from controlplane.domain.naming import Mark
 from controlplane.errors import Permanent, ProviderUnavailable
 from controlplane.provisioning import requests
@@ -125,12 +125,12 @@ async def test_dns_that_is_down_during_rollback_is_healed_by_the_sweep_without_a
     assert operation.state == "parked"
     assert operation.error["parked"]["code"] == "provider_unavailable"
 
-    assert await wiring.open_reaper(lab.parts).sweep() == 1
+    assert await worker.open_reaper(lab.parts).sweep() == 1
 
     ended = await lab.settle(operation)
     assert ended.state == "failed"
     assert ended.error["step"] == "verify"
-    assert await wiring.open_reaper(lab.parts).sweep() == 0
+    assert await worker.open_reaper(lab.parts).sweep() == 0
     await assert_world(lab)
 
 
@@ -140,7 +140,7 @@ async def test_an_operation_parked_for_good_waits_for_an_operator_who_may_abando
     )
     operation = await lab.settle(await lab.create("acme"))
     assert operation.state == "parked"
-    assert await wiring.open_reaper(lab.parts).sweep() == 0
+    assert await worker.open_reaper(lab.parts).sweep() == 0
 
     async with lab.parts.control.begin() as conn:
         ended = await requests.abandon(

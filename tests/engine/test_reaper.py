@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from controlplane import wiring
+from controlplane import worker
 from controlplane.errors import LeaseLost, ProviderUnavailable
 from controlplane.provisioning import requests
 from controlplane.provisioning.drive import Drive
@@ -24,14 +24,14 @@ pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
 
 
 async def test_the_sweep_repairs_what_it_sees_twice_in_a_row(lab):
-    reaper = wiring.open_reaper(lab.parts)
+    reaper = worker.open_reaper(lab.parts)
     assert await reaper.sweep() == 0
     acme = await lab.active("acme")
     await plant(lab, uuid4(), "schema", record="orphan")
     del lab.dns.records["acme"]
 
     assert await reaper.sweep() == 0
-    assert await wiring.open_reaper(lab.parts).sweep() == 0, "another has not seen it before"
+    assert await worker.open_reaper(lab.parts).sweep() == 0, "another has not seen it before"
     assert await reaper.sweep() == 2
     assert await reaper.sweep() == 0
     for row in await lab.sql("SELECT id FROM public.operations WHERE finished_at IS NULL"):
@@ -42,7 +42,7 @@ async def test_the_sweep_repairs_what_it_sees_twice_in_a_row(lab):
 
 
 async def test_what_is_gone_for_one_sweep_must_be_seen_twice_again(lab):
-    reaper = wiring.open_reaper(lab.parts)
+    reaper = worker.open_reaper(lab.parts)
     await plant(lab, uuid4(), record="orphan")
     await reaper.sweep()
     orphan = lab.dns.records.pop("orphan")
@@ -55,7 +55,7 @@ async def test_what_is_gone_for_one_sweep_must_be_seen_twice_again(lab):
 
 
 async def test_one_sweep_begins_no_more_than_twenty_operations(lab):
-    reaper = wiring.open_reaper(lab.parts)
+    reaper = worker.open_reaper(lab.parts)
     for n in range(21):
         await plant(lab, uuid4(), record=f"orphan-{n}")
     await reaper.sweep()
@@ -67,7 +67,7 @@ async def test_one_sweep_begins_no_more_than_twenty_operations(lab):
 
 
 async def test_a_sweep_writes_nothing_while_another_one_writes(lab):
-    reaper = wiring.open_reaper(lab.parts)
+    reaper = worker.open_reaper(lab.parts)
     await plant(lab, uuid4(), record="orphan")
     await reaper.sweep()
     async with lab.parts.owner.begin() as conn:
@@ -83,7 +83,7 @@ async def test_a_zone_that_cannot_be_read_stops_no_other_work_of_the_sweep(lab):
     parked = await _parked(lab)
     lab.dns.faults.append(Fault(method="owned", error=ProviderUnavailable("no answer")))
 
-    assert await wiring.open_reaper(lab.parts).sweep() == 1
+    assert await worker.open_reaper(lab.parts).sweep() == 1
 
     assert (await lab.settle(parked)).state == "failed"
 
@@ -104,7 +104,7 @@ async def test_what_parks_again_and_again_is_resumed_after_a_growing_pause(lab):
     lab.steps = Failure("verify", "ensure").wrap(healthy := dict(lab.steps))
     away = Fault(method="absent", error=ProviderUnavailable("no answer"), times=1_000_000)
     lab.dns.faults.append(away)
-    operation, reaper = await lab.create("acme"), wiring.open_reaper(lab.parts)
+    operation, reaper = await lab.create("acme"), worker.open_reaper(lab.parts)
     pauses = []
     for _ in range(9):
         assert (await lab.settle(operation)).state == "parked"
@@ -138,7 +138,7 @@ async def test_keys_whose_time_is_over_are_forgotten(lab):
         "UPDATE public.idempotency_keys SET expires_at = clock_timestamp() WHERE key = 'old'"
     )
 
-    await wiring.open_reaper(lab.parts).sweep()
+    await worker.open_reaper(lab.parts).sweep()
 
     left = await lab.sql("SELECT key FROM public.idempotency_keys")
     assert [row.key for row in left] == ["new"]
@@ -181,7 +181,7 @@ async def test_the_orphan_of_a_frozen_worker_is_found_and_removed_and_its_name_w
     assert (refused.state, refused.error["code"]) == ("failed", "dns_conflict")
     assert lab.dns.records["acme"].mark.operation == operation.id
 
-    reaper = wiring.open_reaper(lab.parts)
+    reaper = worker.open_reaper(lab.parts)
     assert [await reaper.sweep(), await reaper.sweep()] == [0, 1]
     await lab.drive_once()
 

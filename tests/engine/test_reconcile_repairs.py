@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from controlplane import wiring
+from controlplane import worker
 from controlplane.cli.root import run
 from controlplane.provisioning import reconcile, requests
 from tests.engine.lab import ACTOR, environment, open_lab
@@ -104,7 +104,7 @@ async def test_the_command_lists_repairs_and_says_so_by_its_exit_code(
             "first_seen_at": None,
         }
         assert json.loads(told.out) == {"findings": [finding], "operations": []}
-        await wiring.open_reaper(lab.parts).sweep()
+        await worker.open_reaper(lab.parts).sweep()
         (seen,) = await lab.sql("SELECT first_seen_at FROM public.drift_findings")
         _, told = await call("--dry-run", "--output", "json")
         assert json.loads(told.out)["findings"] == [

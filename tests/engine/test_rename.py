@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from controlplane import wiring
+from controlplane import worker
 from controlplane.domain.naming import Subdomain
 from controlplane.errors import Permanent, ProviderUnavailable, SubdomainQuarantined, SubdomainTaken
 from controlplane.provisioning import lifecycle, requests
@@ -263,7 +263,7 @@ async def test_a_purged_tenants_name_is_free_for_others_when_its_quarantine_is_o
     heir = await lab.active(OLD)
 
     assert lab.dns.records[OLD].mark.tenant == heir
-    await wiring.open_reaper(lab.parts).sweep()
+    await worker.open_reaper(lab.parts).sweep()
     assert await holds(lab) == {}
 
 
@@ -290,6 +290,6 @@ async def test_purging_a_failed_tenant_does_not_touch_the_hold_of_its_successors
 
     await lab.settle(await lab.delete(tenant_id))
 
-    await wiring.open_reaper(lab.parts).sweep()
+    await worker.open_reaper(lab.parts).sweep()
     assert await holds(lab) == {}
     assert (await lab.settle(await rename(lab, successor))).state == "succeeded"

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier, Literal
 
-from controlplane import embedded, wiring
+from controlplane import embedded, worker
 from controlplane.embedded import Embedded
 from controlplane.provisioning.crew import nowhere
 from controlplane.store.logins import Logins
@@ -130,7 +130,7 @@ async def test_a_lock_on_the_servers_roles_that_a_stranger_holds_for_a_while_cha
 
 async def test_a_worker_reconnects_goes_on_and_hears_of_new_work_again(lab, own_server):
     stopping = asyncio.Event()
-    worker = asyncio.create_task(wiring.run_worker(lab.parts, stopping))
+    running = asyncio.create_task(worker.run_worker(lab.parts, stopping))
     try:
         first = await lab.create("acme")
         await asyncio.to_thread(restart_at_once, own_server)
@@ -138,10 +138,10 @@ async def test_a_worker_reconnects_goes_on_and_hears_of_new_work_again(lab, own_
         await until(lab, "finished_at IS NOT NULL", first.id)
         second = await lab.create("other")
         await until(lab, "finished_at IS NOT NULL", second.id)
-        assert not worker.done()
+        assert not running.done()
     finally:
         stopping.set()
-        await asyncio.wait_for(worker, 30)
+        await asyncio.wait_for(running, 30)
     states = [(await lab.view(operation.id)).state for operation in (first, second)]
     assert states == ["succeeded", "succeeded"]
 

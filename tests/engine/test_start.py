@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from controlplane import wiring
+from controlplane import worker
 from tests.integration.tenancy.templates import application
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
@@ -17,6 +17,6 @@ async def test_a_worker_warns_of_its_templates_findings_and_works(empty_lab, tmp
     stopping = asyncio.Event()
     stopping.set()
     with capture_logs() as lines:
-        await wiring.run_worker(parts, stopping)
+        await worker.run_worker(parts, stopping)
     found = [line for line in lines if line["event"] == "template_finding"]
     assert [(line["log_level"], line["rule"]) for line in found] == [("warning", "downgrade")]

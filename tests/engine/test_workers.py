@@ -9,7 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from controlplane import wiring
+from controlplane import worker
 from controlplane.store import deliveries
 from controlplane.store.operations import OPERATIONS_CHANNEL
 from tests.database import Database
@@ -39,14 +39,14 @@ async def seldom(database: Database, tmp_path: Path) -> AsyncIterator[Lab]:
 async def working(lab: Lab) -> AsyncIterator[asyncio.Task[None]]:
     """A whole worker, which listens."""
     stopping = asyncio.Event()
-    worker = asyncio.create_task(wiring.run_worker(lab.parts, stopping))
+    running = asyncio.create_task(worker.run_worker(lab.parts, stopping))
     try:
         await listener(lab)
-        yield worker
-        assert not worker.done()
+        yield running
+        assert not running.done()
     finally:
         stopping.set()
-        await asyncio.wait_for(worker, 60)
+        await asyncio.wait_for(running, 60)
 
 
 async def listener(lab: Lab, *, other_than: int = 0) -> int:
@@ -154,7 +154,7 @@ async def test_polling_finds_what_nobody_was_told_of(lab):
 def test_a_worker_that_polls_seldom_is_not_taken_for_a_stalled_one(database, tmp_path):
     for poll_s in ("1", "45", "600"):
         more = {"CONTROLPLANE_WORKER_POLL_S": poll_s}
-        times = wiring.timing(settings(database, tmp_path, **more))
+        times = worker.timing(settings(database, tmp_path, **more))
         assert times.stall_s >= times.poll_s + 60
 
 

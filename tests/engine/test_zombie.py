@@ -5,7 +5,7 @@ import asyncio
 
 import pytest
 
-from controlplane import wiring
+from controlplane import worker
 from controlplane.provisioning import requests
 from tests.engine.lab import ACTOR, environment, open_lab
 from tests.engine.world import assert_world, fingerprint
@@ -171,7 +171,7 @@ async def records(lab):
 
 async def swept(lab, kind):
     """Two sweeps see it, the second one has it set right."""
-    reaper = wiring.open_reaper(lab.parts)
+    reaper = worker.open_reaper(lab.parts)
     assert [await reaper.sweep(), await reaper.sweep()] == [0, 1]
     (row,) = await lab.sql("SELECT id, kind FROM public.operations WHERE finished_at IS NULL")
     assert row.kind == kind

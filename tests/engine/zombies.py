@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import event
 from structlog.testing import capture_logs
 
-from controlplane import wiring
+from controlplane import wiring, worker
 from controlplane.domain.operations import Operation
 from controlplane.provisioning.crew import Crew
 from controlplane.provisioning.engine import Engine
@@ -49,7 +49,7 @@ class Zombie:
             await parts.owner.dispose()  # what was opened before knows nothing of the shorter time
             event.listen(parts.owner.sync_engine, "connect", _end_when_idle)
             event.listen(parts.owner.sync_engine, "before_cursor_execute", self._note)
-            opened = wiring.open_engine(parts, failpoint=self._pass)
+            opened = worker.open_engine(parts, failpoint=self._pass)
             times = replace(opened.crew.timing, **self.times)
             steps: dict[str, Any] = {
                 name: _Outward(step, name, self) for name, step in opened.crew.steps.items()

@@ -22,7 +22,7 @@ import controlplane.store.migrate  # noqa: F401
 import controlplane_dns.zonefile  # noqa: F401
 import controlplane_emails.file
 import controlplane_emails.render  # noqa: F401
-from controlplane import wiring
+from controlplane import wiring, worker
 from controlplane.domain.operations import Operation
 from controlplane.provisioning.engine import Engine
 from controlplane.settings import load
@@ -50,8 +50,8 @@ async def work(environment: dict[str, str], kill_at: str, fail: str | None, tell
     async with wiring.open_parts(load(environment)) as parts:
         # Only the loop that is to die: the other's work would be cut off at any place.
         if kill_at.startswith("mail:"):
-            await wiring.open_mailroom(parts, failpoint=failpoint).run(asyncio.Event())
-        opened = wiring.open_engine(parts, failpoint=failpoint)
+            await worker.open_mailroom(parts, failpoint=failpoint).run(asyncio.Event())
+        opened = worker.open_engine(parts, failpoint=failpoint)
         engine = Telling(opened.crew, opened.heartbeat, slots=opened.slots)
         engine.tells = tells
         if fail is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from sqlalchemy import func, select
 
-from controlplane import settings, wiring
+from controlplane import settings, wiring, worker
 from controlplane.store import admins
 from controlplane.store.admin_tables import AdminRole
 from controlplane.store.admins import Scope
@@ -91,12 +91,12 @@ class Site:
     async def working(self) -> AsyncIterator[None]:
         """A worker runs meanwhile."""
         stopping = asyncio.Event()
-        worker = asyncio.create_task(wiring.run_worker(self.parts, stopping))
+        running = asyncio.create_task(worker.run_worker(self.parts, stopping))
         try:
             yield
         finally:
             stopping.set()
-            await worker
+            await running
 
     async def counts(self) -> dict[str, int]:
         """How many rows there are of what a request can make."""

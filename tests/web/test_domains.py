@@ -8,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 
-from controlplane import wiring
+from controlplane import worker
 from tests.database import Server, fresh_database
 from tests.name_servers import BIND_KEY, BIND_ZONE, NameServer, running_bind
 from tests.web.calls import BASE, TENANTS, Site, open_site
@@ -234,12 +234,12 @@ async def test_a_name_that_leads_to_another_tenant_is_not_verified(
     stranger = (await client.get(two[1].removesuffix("/domains"))).json()["subdomain"]
     bind.place(ZONE, "shop", "CNAME", f"{stranger}.{BASE}.")
     bind.place(ZONE, "_controlplane-challenge.shop", "TXT", f'"{domain["records"][0]["value"]}"')
-    await wiring.open_domain_watch(site.parts).sweep()
+    await worker.open_domain_watch(site.parts).sweep()
     astray = (await client.get(domain["links"]["self"])).json()
     assert (astray["state"], astray["problem"]["code"]) == ("pending", "points_elsewhere")
     assert f"{stranger}.{BASE}" in astray["problem"]["detail"]
     bind.remove(ZONE, "shop", "CNAME")
     await client.post(domain["links"]["check"])
-    await wiring.open_domain_watch(site.parts).sweep()
+    await worker.open_domain_watch(site.parts).sweep()
     assert (await client.get(domain["links"]["self"])).json()["state"] == "verified"
     bind.wipe(ZONE)

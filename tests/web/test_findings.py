@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from controlplane import wiring
+from controlplane import worker
 from controlplane.domain.dns import record_for
 from controlplane.domain.naming import Mark, Subdomain
 from controlplane.store import structure_looks
@@ -34,7 +34,7 @@ async def orphan(site: Site, name: str) -> UUID:
 
 async def look(site: Site) -> None:
     """As a worker does, for the first time: it repairs nothing."""
-    await wiring.open_reaper(site.parts).sweep()
+    await worker.open_reaper(site.parts).sweep()
 
 
 @asynccontextmanager

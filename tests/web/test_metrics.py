@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event
 
 import controlplane
-from controlplane import wiring
+from controlplane import worker
 from controlplane.web.app import create_app
 from controlplane.web.metrics import Metrics
 from controlplane.web.outer import Outer
@@ -96,7 +96,7 @@ async def test_findings_are_counted_by_kind_with_the_time_of_the_look(database: 
                 "INSERT INTO public.tenants (id, name, subdomain, state, tier, admin_email)"
                 " VALUES (gen_random_uuid(), 'A', 'acme', 'deleting', 'starter', 'a@b.test')"
             )
-        await wiring.open_reaper(site.parts).sweep()
+        await worker.open_reaper(site.parts).sweep()
         found = await scraped(prometheus)
     assert found["controlplane_findings", "tenant_without_operation"] == 1
     assert found["controlplane_findings", "record_missing"] == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane import wiring
+from controlplane import worker
 from controlplane.domain.naming import Subdomain
 from controlplane.provisioning import lifecycle
 from tests.database import Database
@@ -66,7 +66,7 @@ async def test_behind_a_wildcard_tenants_come_and_go_without_records_and_nothing
         refused = await lab.settle(await lab.create("elsewhere"))
         assert refused.error
         assert refused.error["code"] == "dns_conflict"
-        reaper = wiring.open_reaper(lab.parts)
+        reaper = worker.open_reaper(lab.parts)
         assert [await reaper.sweep(), await reaper.sweep()] == [0, 0]
         assert await listed(lab) == set()
         assert (await lab.settle(await lab.delete(tenants[0]))).state == "succeeded"
@@ -141,7 +141,7 @@ async def test_a_rollback_that_a_dead_server_holds_up_is_healed_without_an_opera
     assert site.names() == {"acme", "_cp-acme"}
 
     await site.proxy.accept()
-    reaper = wiring.open_reaper(lab.parts)
+    reaper = worker.open_reaper(lab.parts)
     await reaper.sweep()
     assert (await lab.settle(operation)).state == "failed"
     assert site.names() == set()
@@ -152,7 +152,7 @@ async def test_a_record_that_is_gone_is_found_missing_and_made_again(site: Site)
     await lab.active("acme")
     for name in ("acme", "_cp-acme"):
         site.bind.remove(ZONE, name)
-    reaper = wiring.open_reaper(lab.parts)
+    reaper = worker.open_reaper(lab.parts)
     assert [await reaper.sweep(), await reaper.sweep()] == [0, 1]
     (row,) = await lab.sql("SELECT id FROM public.operations WHERE finished_at IS NULL")
     assert (await lab.settle(await lab.view(row.id))).state == "succeeded"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane import wiring
+from controlplane import worker
 from controlplane.domain.naming import Subdomain
 from controlplane.provisioning import lifecycle
 from tests.contract.cloudflare_fake import CloudflareFake
@@ -37,7 +37,7 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
     """With the bystander globex, whose record must not change."""
     async with CloudflareFake(ZONE) as fake, open_lab(database, tmp_path) as lab:
         lab.parts = replace(lab.parts, dns=provider(fake.api, domain=ZONE))
-        lab.steps = wiring.open_steps(lab.parts)
+        lab.steps = worker.open_steps(lab.parts)
         await lab.active("globex")
         before = fake.at("globex")
         yield Site(lab, fake)
@@ -80,7 +80,7 @@ async def test_a_rollback_that_an_outage_holds_up_is_healed_without_an_operator(
     assert site.names() == {"acme"}
 
     site.fake.faults = []
-    await wiring.open_reaper(lab.parts).sweep()
+    await worker.open_reaper(lab.parts).sweep()
     assert (await lab.settle(operation)).state == "failed"
     assert site.names() == set()
 
@@ -90,7 +90,7 @@ async def test_a_record_that_is_gone_is_found_missing_and_made_again(site: Site)
     await lab.active("acme")
     for one in site.fake.at("acme"):
         del site.fake.records[one["id"]]
-    reaper = wiring.open_reaper(lab.parts)
+    reaper = worker.open_reaper(lab.parts)
     assert [await reaper.sweep(), await reaper.sweep()] == [0, 1]
     (row,) = await lab.sql("SELECT id FROM public.operations WHERE finished_at IS NULL")
     assert (await lab.settle(await lab.view(row.id))).state == "succeeded"

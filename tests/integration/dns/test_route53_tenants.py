@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane import wiring
+from controlplane import worker
 from controlplane.store.turns import PostgresTurns
 from tests.contract.ratelimit_peers import pool_of
 from tests.contract.route53_peer import Route53Peer, refusal, route53_peer, running_moto
@@ -49,7 +49,7 @@ async def site(database: Database, moto: str, tmp_path: Path) -> AsyncIterator[S
     ):
         turns = PostgresTurns(pool, name=peer.zone_id, per_s=1_000)
         lab.parts = replace(lab.parts, dns=peer.another(turns=turns))
-        lab.steps = wiring.open_steps(lab.parts)
+        lab.steps = worker.open_steps(lab.parts)
         await lab.active("globex")
         before = [one for one in peer.world() if "globex" in one["Name"]]
         yield Site(lab, peer)
@@ -76,7 +76,7 @@ async def test_a_rollback_that_route_53_holds_up_is_parked_and_healed_without_an
     assert (parked["code"], parked["step"]) == ("provider_unavailable", "dns")
     assert site.records() == {("acme", "A"), ("_cp-acme", "TXT")}
 
-    reaper = wiring.open_reaper(lab.parts)
+    reaper = worker.open_reaper(lab.parts)
     await reaper.sweep()
     assert (await lab.view(operation.id)).state == "unwinding", "resumed while it lasts"
     assert (await lab.settle(operation)).state == "parked"

@@ -9,7 +9,7 @@ import pytest
 from controlplane.cli.root import run
 from controlplane.errors import SettingsInvalid
 from controlplane.settings import load
-from controlplane.wiring import welcome_renderer
+from controlplane.worker import welcome_renderer
 from controlplane_emails.own_templates import check, preview
 from controlplane_emails.render import PARTS
 from controlplane_emails.samples import SAMPLES
