@@ -6,6 +6,7 @@ revision expands first, and contracts in a later release.
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from controlplane.tenancy.findings import Rule
 from controlplane.tenancy.sqltext import without_literals
@@ -14,20 +15,37 @@ _BREAKS = "An app server of the release before still asks for what was there."
 _READS = "It reads the whole table, and nobody writes to it meanwhile."
 _REWRITES = "It writes the whole table anew, and nobody reads it meanwhile."
 _LATER = "Leave it to a later release, when nobody asks for it any more."
+# What follows ADD and DROP where that is no column; COLUMN may be left away.
+_NO_COLUMN = r"(?!COLUMN\b|CONSTRAINT\b|CHECK\b|UNIQUE\b|PRIMARY\b|FOREIGN\b|EXCLUDE\b|NOT\b)"
+_ADDS = rf"^ALTER TABLE .*\bADD (COLUMN (IF NOT EXISTS )?|{_NO_COLUMN})"
+_DROPS = rf"^ALTER TABLE .*\bDROP (COLUMN\b|{_NO_COLUMN}(?!DEFAULT\b|EXPRESSION\b|IDENTITY\b))"
+_RESTRICTS = r"(CHECK|FOREIGN KEY|UNIQUE|EXCLUDE|PRIMARY KEY)\b"
+# Another value for each row, so each is written.
+_VOLATILE = (
+    r"(gen_random_uuid|uuidv[47]|uuid_generate_v\d\w*|clock_timestamp|timeofday|random|nextval)"
+)
 
 RULES: list[tuple[str, Rule]] = [
-    (r"^DROP TABLE\b", Rule("drops-table", _BREAKS, _LATER)),
-    (r"^ALTER TABLE .*\bDROP COLUMN\b", Rule("drops-column", _BREAKS, _LATER)),
+    (r"^DROP (TABLE|VIEW|MATERIALIZED VIEW)\b", Rule("drops-table", _BREAKS, _LATER)),
+    (_DROPS, Rule("drops-column", _BREAKS, _LATER)),
+    (r"^REVOKE\b", Rule("revokes", _BREAKS, _LATER)),
     (
-        r"^ALTER TABLE .*\bRENAME\b",
+        r"^ALTER (TABLE|VIEW|MATERIALIZED VIEW) .*\bRENAME\b",
         Rule("renames", _BREAKS, "Add the new one, copy, and drop the old one in a later release."),
     ),
     (
-        r"^ALTER TABLE .*\bALTER COLUMN\b.*\bTYPE\b",
+        r"^ALTER TABLE .*\bALTER (COLUMN )?\S+ (SET DATA )?TYPE\b",
         Rule("changes-type", _REWRITES, "Add a column of the new type beside it."),
     ),
     (
-        r"^ALTER TABLE .*\bALTER COLUMN\b.*\bSET NOT NULL\b",
+        (
+            rf"{_ADDS}.*(\bDEFAULT\b.*\b{_VOLATILE} ?\(|\bSTORED\b)"
+            r"|^ALTER TABLE .*\bSET (LOGGED|UNLOGGED|ACCESS METHOD|TABLESPACE)\b|^CLUSTER\b"
+        ),
+        Rule("rewrites-table", _REWRITES, "Add the column without, and fill it in batches."),
+    ),
+    (
+        r"^ALTER TABLE .*\bALTER (COLUMN )?\S+ SET NOT NULL\b",
         Rule(
             "sets-not-null",
             "An app server of the release before may write NULL; and it reads the whole table.",
@@ -35,7 +53,11 @@ RULES: list[tuple[str, Rule]] = [
         ),
     ),
     (
-        r"^ALTER TABLE .*\bADD COLUMN\b(?!.*\bDEFAULT\b).*\bNOT NULL\b",
+        r"^ALTER TABLE .*\bALTER (COLUMN )?\S+ DROP DEFAULT\b",
+        Rule("removes-default", "An app server of the release before may rely on it.", _LATER),
+    ),
+    (
+        rf"{_ADDS}(?!.*\bDEFAULT\b).*\bNOT NULL\b",
         Rule(
             "adds-not-null",
             "It fails on a table with rows, and for app servers of the release before.",
@@ -43,31 +65,115 @@ RULES: list[tuple[str, Rule]] = [
         ),
     ),
     (
-        r"^ALTER TABLE .*\bADD CONSTRAINT\b(?!.*\bNOT VALID\b).*\b(CHECK|FOREIGN KEY|UNIQUE)\b",
+        _ADDS,
+        Rule(
+            "adds-column",
+            "A `SELECT *` or `RETURNING *` that an app server has prepared fails where the tenant before"
+            " had other columns ('cached plan must not change result type').",
+            "Name the columns, as SQLAlchemy's models do.",
+        ),
+    ),
+    (
+        rf"^ALTER TABLE .*\bADD (CONSTRAINT \S+ )?{_RESTRICTS}|^CREATE UNIQUE INDEX\b",
+        Rule(
+            "restricts-rows",
+            "An app server of the release before may write what it does not allow.",
+            "Leave it to a release after the one that writes accordingly.",
+        ),
+    ),
+    (
+        rf"^ALTER TABLE .*\bADD (CONSTRAINT \S+ )?(?!.*\bNOT VALID\b){_RESTRICTS}",
         Rule("checks-rows", _READS, "Add it NOT VALID, where the table may be large."),
     ),
     (
-        r"^CREATE (UNIQUE )?INDEX\b",
+        r"^CREATE (UNIQUE )?INDEX\b|^REINDEX\b|^REFRESH MATERIALIZED VIEW\b",
         Rule("builds-index", _READS, "Fine for small tables; mind those that may be large."),
     ),
+    (
+        r"^(UPDATE|DELETE)\b",
+        Rule(
+            "changes-rows",
+            "It keeps all of these rows locked until every statement of the upgrade has ended.",
+            "Fine for few rows; for many write a data revision with batches (`batch`).",
+        ),
+    ),
+    (
+        r"^TRUNCATE\b",
+        Rule("empties-table", "The rows are gone for good.", "See that this is what is meant."),
+    ),
+    (
+        r"^LOCK\b",
+        Rule(
+            "locks-table", "It keeps others waiting until the end.", "PostgreSQL locks by itself."
+        ),
+    ),
 ]
-_COMPILED = [(re.compile(pattern, re.IGNORECASE), rule) for pattern, rule in RULES]
-_MADE = re.compile(r"^CREATE TABLE (\S+)", re.IGNORECASE)
-_TABLE = re.compile(
-    r"(?:^ALTER TABLE (?:ONLY )?|^CREATE (?:UNIQUE )?INDEX .*?\bON )(\S+)", re.IGNORECASE
+# Of what holds together, and no statement alone does.
+VALIDATES_AT_ONCE = Rule(
+    "validates-at-once",
+    "It reads the whole table under the lock of the statement that has added it.",
+    "Validate in a revision of a later release: all of one go in one transaction.",
 )
+HOLDS_SEVERAL = Rule(
+    "holds-several",
+    "It may wait as long as the lock timeout, and readers of the table changed before wait with it.",
+    "Change one table in each release, or roll out with a shorter `--lock-timeout`.",
+)
+_COMPILED = [(re.compile(pattern, re.IGNORECASE), rule) for pattern, rule in RULES]
+_MADE = re.compile(r"^CREATE TABLE (?:IF NOT EXISTS )?(\S+)", re.IGNORECASE)
+_TABLE = re.compile(
+    r"^(?:ALTER TABLE|CREATE (?:UNIQUE )?INDEX .*?\bON|UPDATE|DELETE FROM|TRUNCATE(?: TABLE)?|LOCK(?: TABLE)?)"
+    r" (?:IF EXISTS )?(?:ONLY )?(\S+)",
+    re.IGNORECASE,
+)
+_UNCHECKED = re.compile(r"\bADD CONSTRAINT (\S+) .*\bNOT VALID\b", re.IGNORECASE)
+_CHECKED = re.compile(r"\bVALIDATE CONSTRAINT (\S+)", re.IGNORECASE)
+_VERSIONS = "alembic_version"
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A statement, its words, and the table that it changes, if that was there before."""
+
+    statement: str
+    words: str
+    table: str | None
 
 
 def warnings(statements: Iterable[str]) -> Iterator[tuple[Rule, str]]:
     """Rules with the statements that they speak of; a table that is made on the way is nobody's yet."""
-    made: set[str] = set()
+    told = list(_told(statements))
+    for each in told:
+        for pattern, rule in _COMPILED:
+            if pattern.search(each.words):
+                yield rule, each.statement
+    yield from _validated_at_once(told)
+    yield from _several(told)
+
+
+def _told(statements: Iterable[str]) -> Iterator[_Told]:
+    nobodys = {_VERSIONS}
     for statement in statements:
         words = " ".join(without_literals(statement).split())
         if found := _MADE.match(words):
-            made.add(found[1])
+            nobodys.add(found[1])
         table = _TABLE.match(words)
-        if table is not None and table[1] in made:
-            continue
-        for pattern, rule in _COMPILED:
-            if pattern.search(words):
-                yield rule, statement
+        if table is None or table[1].rpartition(".")[2] not in nobodys:
+            yield _Told(statement, words, table[1] if table else None)
+
+
+def _validated_at_once(told: Iterable[_Told]) -> Iterator[tuple[Rule, str]]:
+    added: set[str] = set()
+    for each in told:
+        added.update(_UNCHECKED.findall(each.words))
+        if added.intersection(_CHECKED.findall(each.words)):
+            yield VALIDATES_AT_ONCE, each.statement
+
+
+def _several(told: Iterable[_Told]) -> Iterator[tuple[Rule, str]]:
+    tables: set[str] = set()
+    for each in told:
+        if each.table is not None and each.table not in tables:
+            tables.add(each.table)
+            if len(tables) == 2:  # noqa: PLR2004  the second one says it all
+                yield HOLDS_SEVERAL, each.statement

@@ -58,9 +58,13 @@ async def test_a_plan_says_what_would_be_done_and_does_nothing(client, fleet):
         "ALTER TABLE notes ADD COLUMN title TEXT",
         "CREATE INDEX ix_notes_title ON notes (title)",
     ]
-    assert [warning["rule"] for warning in plan["warnings"]] == ["builds-index"]
+    assert [warning["rule"] for warning in plan["warnings"]] == ["adds-column", "builds-index"]
     mistaken = (await client.post(PLAN, json={"rings": ["canary=list:holi"]})).json()
-    assert [w["rule"] for w in mistaken["warnings"]] == ["builds-index", "empty-ring"]
+    assert [w["rule"] for w in mistaken["warnings"]] == [
+        "adds-column",
+        "builds-index",
+        "empty-ring",
+    ]
     assert plan["connections"] == 3
     assert 0 < plan["locks_per_target"] < plan["lock_room"]
     assert 3600 <= plan["estimated_s"] < 3700
