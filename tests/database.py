@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import ObjectInUse
 
 from controlplane import embedded
 from controlplane.store.logins import (
@@ -141,7 +142,7 @@ def _copy(server: Server, name: str) -> Database:
 
 def _remove(server: Server, database: Database) -> None:
     with psycopg.connect(server.superuser_url, autocommit=True) as conn:
-        conn.execute(_statement("DROP DATABASE {} WITH (FORCE)", database.name))
+        _drop(conn, database.name)
         ours = conn.execute(
             "SELECT rolname FROM pg_roles WHERE rolname ~ '^tenant_[0-9a-f]{32}$'"
             " AND starts_with(shobj_description(oid, 'pg_authid'), %s)",
@@ -149,6 +150,14 @@ def _remove(server: Server, database: Database) -> None:
         ).fetchall()
         for (role,) in ours:
             conn.execute(_statement("DROP ROLE {}", role))
+
+
+def _drop(conn: psycopg.Connection, name: str) -> None:
+    """On a busy machine, sessions that were ended may be there for longer than PostgreSQL waits."""
+    while True:
+        with contextlib.suppress(ObjectInUse):
+            conn.execute(_statement("DROP DATABASE {} WITH (FORCE)", name))
+            return
 
 
 def _exists(conn: psycopg.Connection, name: str) -> bool:

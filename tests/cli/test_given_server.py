@@ -143,4 +143,4 @@ def test_dev_refuses_a_database_that_is_somebody_elses(server: Server, folder: P
         assert named(server, "shop") == {"database shop"}
     finally:
         with psycopg.connect(server.superuser_url, autocommit=True) as conn:
-            conn.execute("DROP DATABASE shop")
+            conn.execute("DROP DATABASE shop WITH (FORCE)")

@@ -65,7 +65,7 @@ class Server:
     def answer(self, name: str, kind: str) -> list[str]:
         """The values, or the name of the error."""
         query = dns.message.make_query(name, kind)
-        reply = dns.query.udp(query, "127.0.0.1", port=self._port, timeout=10)
+        reply = dns.query.udp(query, "127.0.0.1", port=self._port, timeout=60)
         if reply.rcode() != dns.rcode.NOERROR:
             return [dns.rcode.to_text(reply.rcode())]
         return [item.to_text() for answer in reply.answer for item in answer]

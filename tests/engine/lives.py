@@ -118,7 +118,7 @@ class Mortals:
     async def _until_buried(self, pids: list[int]) -> None:
         """Until PostgreSQL has noticed: before, the dead one's locks are there."""
         query = "SELECT FROM pg_stat_activity WHERE pid = ANY(%s)"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await self.superuser.execute(query, [pids])).rowcount:  # noqa: ASYNC110  PostgreSQL tells nobody
                 await asyncio.sleep(0.002)
 

@@ -92,7 +92,7 @@ async def test_no_server_process_keeps_in_mind_what_a_look_has_asked_it(empty_la
     assert asked
     with psycopg.connect(lab.database.superuser_url, autocommit=True) as conn:
         there = "SELECT pid FROM pg_stat_activity WHERE pid = ANY (%s)"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while conn.execute(there, [list(asked)]).fetchall():  # noqa: ASYNC110  another process
                 await asyncio.sleep(0.02)
 

@@ -141,7 +141,7 @@ async def test_a_worker_reconnects_goes_on_and_hears_of_new_work_again(lab, own_
         assert not running.done()
     finally:
         stopping.set()
-        await asyncio.wait_for(running, 30)
+        await asyncio.wait_for(running, 60)
     states = [(await lab.view(operation.id)).state for operation in (first, second)]
     assert states == ["succeeded", "succeeded"]
 
@@ -152,7 +152,7 @@ async def until_listening(lab: Lab) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             url = lab.database.superuser_url
             async with await psycopg.AsyncConnection.connect(url) as conn:

@@ -55,7 +55,7 @@ async def listener(lab: Lab, *, other_than: int = 0) -> int:
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> %s"
         " AND query LIKE 'LISTEN%%' AND state = 'idle'"
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             async with await superuser(lab) as conn:
                 row = await (await conn.execute(query, [other_than])).fetchone()

@@ -17,7 +17,7 @@ async def stood() -> AsyncIterator[tuple[HttpProxy, HttpProxy, httpx2.AsyncClien
     async with (
         HttpProxy("http://127.0.0.1:1") as server,
         HttpProxy(server.url) as proxy,
-        httpx2.AsyncClient(base_url=proxy.url, trust_env=False) as client,
+        httpx2.AsyncClient(base_url=proxy.url, trust_env=False, timeout=60) as client,
     ):
         server.faults.append(Fault(201, headers={"X-Of": "server"}, body=b"done", times=99))
         yield proxy, server, client

@@ -142,7 +142,7 @@ async def test_a_refusing_proxy_ends_what_is_open_and_comes_back_on_the_same_por
         writer.write(b"hello\n")
         assert await reader.readline() == b"HELLO\n"
         await proxy.refuse()
-        assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
     with pytest.raises(ConnectionRefusedError):
         await say(proxy, b"hello\n")
     await proxy.accept()
@@ -155,7 +155,7 @@ async def test_severing_ends_what_is_open_and_lets_new_ones_in(echo):
         writer.write(b"hello\n")
         assert await reader.readline() == b"HELLO\n"
         await proxy.sever()
-        assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
     assert await say(proxy, b"hello\n") == b"HELLO\n"
 
 
@@ -167,7 +167,7 @@ async def test_latency_delays_the_answer(echo):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.readline(), 0.1)
         proxy.latency_s = 0
-        assert await asyncio.wait_for(reader.readline(), 10) == b"HELLO\n"
+        assert await asyncio.wait_for(reader.readline(), 60) == b"HELLO\n"
 
 
 async def test_a_server_that_is_away_looks_like_one_that_hangs_up():
@@ -190,4 +190,4 @@ async def test_a_connection_ends_in_good_order_or_by_a_reset(echo, resets):
     async with client(proxy) as (reader, writer):
         writer.write(b"x")
         with pytest.raises(ConnectionResetError) if resets else contextlib.nullcontext():
-            assert await asyncio.wait_for(reader.read(), 10) == b""
+            assert await asyncio.wait_for(reader.read(), 60) == b""

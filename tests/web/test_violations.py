@@ -62,7 +62,7 @@ class Told:
 
     async def rows(self, answer: httpx.Response, number: int) -> list[Json]:
         """So many rows, once they are there, of the request that was answered so."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(rows := self.seen(answer)) < number:  # noqa: ASYNC110  the condition is the database's
                 await asyncio.sleep(0.01)
         return rows

@@ -67,7 +67,7 @@ async def _served(app):
     port = server.servers[0].sockets[0].getsockname()[1]
     url = f"http://127.0.0.1:{port}/notes"
     try:
-        async with httpx2.AsyncClient(trust_env=False) as client:
+        async with httpx2.AsyncClient(trust_env=False, timeout=60) as client:
             yield lambda host, **headers: client.get(url, headers={"Host": host, **headers})
     finally:
         server.should_exit = True
@@ -102,7 +102,7 @@ async def test_processes_that_share_a_redis_do_as_well_and_do_without(world, gui
 
 async def _answer_other_than(before, get, state):
     """A change is seen within seconds. `deleted` is answered as `deleting` is."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             answer = await get(f"acme.{BASE}")
             told = (answer.status_code, answer.headers.get("x-error-code"))

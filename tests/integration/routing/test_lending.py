@@ -17,7 +17,7 @@ class SlowToTakeBack(AsyncConnectionPool):
     """Has others to attend to when a connection comes back, as a busy one does."""
 
     def __init__(self, url):
-        super().__init__(url, min_size=1, max_size=1, open=False, timeout=10)
+        super().__init__(url, min_size=1, max_size=1, open=False, timeout=60)
         self.coming_back, self.gate = asyncio.Event(), asyncio.Event()
 
     async def putconn(self, conn):
@@ -106,7 +106,7 @@ async def test_an_error_of_the_block_comes_through_as_it_was(pool):
 async def test_hundreds_of_cancels_at_any_moment_lose_no_connection(world):
     draw = random.Random(1)  # noqa: S311  no secret
     async with AsyncConnectionPool(
-        world.app, min_size=4, max_size=4, open=False, timeout=10
+        world.app, min_size=4, max_size=4, open=False, timeout=60
     ) as pool:
 
         async def client():

@@ -35,7 +35,7 @@ async def _one_listens(world):
 
 
 async def _until(holds):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await holds():  # noqa: ASYNC110  the condition is another process's
             await asyncio.sleep(0.01)
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def _until(holds: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110  the condition is the pool's
             await asyncio.sleep(0.005)
 
@@ -62,7 +62,7 @@ async def test_sqlalchemys_pools_tell_the_same(world):
         poolclass=CountedAsyncPool,
         pool_size=1,
         max_overflow=0,
-        pool_timeout=20,
+        pool_timeout=60,
     )
     pool = engine.sync_engine.pool
     assert isinstance(pool, CountedAsyncPool)

@@ -33,7 +33,7 @@ class CountedPool:
     @contextmanager
     def connection(self):
         self.lent += 1
-        assert self.gate.wait(20)
+        assert self.gate.wait(60)
         with self._pool.connection() as conn:
             yield conn
 
@@ -92,7 +92,7 @@ def test_an_id_is_found_and_follows_its_tenant(counted, world):
 
 
 def test_nothing_is_believed_of_a_registry_that_cannot_be_asked(world):
-    with ConnectionPool(make_conninfo(world.app), min_size=1, max_size=1, timeout=5) as pool:
+    with ConnectionPool(make_conninfo(world.app), min_size=1, max_size=1, timeout=60) as pool:
         directory = SyncTenantDirectory(pool, ages=EAGER)
         assert directory.lookup("acme") == world.acme
         world.do("REVOKE SELECT ON public.tenant_registry_changes FROM {login}", login=world.login)

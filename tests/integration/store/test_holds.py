@@ -331,7 +331,7 @@ async def test_of_two_claims_at_once_the_second_waits_and_is_refused_if_the_firs
 
 
 async def _until_it_waits(eye: AsyncConnection, late: asyncio.Task[None]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (await eye.execute(text(_WAITERS))).scalar_one():
             assert not late.done(), "it did not wait for the lock"
             await eye.rollback()

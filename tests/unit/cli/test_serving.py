@@ -42,7 +42,7 @@ async def test_an_open_stream_is_ended_by_the_app_and_not_cut_off() -> None:
     serving = asyncio.create_task(serve(Streaming(), bound, stopping, ready=ready))
     await asyncio.wait_for(ready.wait(), 30)
     async with (
-        httpx2.AsyncClient(trust_env=False) as client,
+        httpx2.AsyncClient(trust_env=False, timeout=60) as client,
         client.stream("GET", f"http://127.0.0.1:{port}/") as answer,
     ):
         chunks = answer.aiter_bytes()

@@ -16,7 +16,7 @@ async def test_an_end_is_told_once_and_not_watched_any_more() -> None:
         ended = asyncio.Event()
         on_end_of(ours, ended.set)
         os.close(theirs)
-        await asyncio.wait_for(ended.wait(), 10)
+        await asyncio.wait_for(ended.wait(), 60)
         assert not asyncio.get_running_loop().remove_reader(ours)
     finally:
         os.close(ours)
