@@ -21,6 +21,7 @@ from controlplane.errors import ProviderUnavailable
 TOPIC = "arn:aws:sns:eu-west-1:111122223333:mail-events"
 HOST = "https://sns.eu-west-1.amazonaws.com"
 CERTIFICATE = f"{HOST}/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem"
+BOUNCE = {"bounceType": "Permanent", "bounceSubType": "General"}
 
 # As AWS's documentation tells it, and not as the code under test has it.
 _ORDER = {

@@ -1,99 +1,34 @@
 """What becomes of mails after SES has taken them, told by SNS; nobody else is believed."""
 
-import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Any
+from dataclasses import replace
 
 import httpx
 import pytest
-from sqlalchemy import text
 
 from controlplane.domain.mail import Fate
 from controlplane.web.app import create_app
 from controlplane_emails.sns_topic import SnsTopic
 from tests.database import Server, fresh_database
 from tests.sns import (
+    BOUNCE,
     CERTIFICATE,
-    HOST,
     TOPIC,
     Sns,
     confirmation,
     notification,
     ses_event,
     signer,
-    stamp,
     subscribe_url,
 )
-from tests.web.calls import TENANTS, Site, new_tenant, open_site
+from tests.web.calls import TENANTS, new_tenant, open_site
+from tests.web.forged_events import FORGED, OTHER_TOPIC, STRANGER, bounce
+from tests.web.mail_hook import CurrentTopic, Hook
 from tests.web.test_metrics import scraped
 
 pytestmark = pytest.mark.anyio
 
-PATH = "/api/webhooks/ses"
-OTHER_TOPIC = TOPIC.replace("111122223333", "999988887777")
-STRANGER = "https://sns.evil.example"
-BOUNCE = {"bounceType": "Permanent", "bounceSubType": "General"}
 SOFT = {"bounceType": "Transient", "bounceSubType": "MailboxFull"}
-
-
-class CurrentTopic(SnsTopic):
-    """The topic of the test that runs: an application takes longer to make."""
-
-    current: SnsTopic
-
-    async def receive(self, body: bytes, now: datetime) -> str | None:
-        return await self.current.receive(body, now)
-
-
-@dataclass
-class Hook:
-    """The webhook and two tenants, each with a welcome mail that was sent."""
-
-    site: Site
-    tenants: tuple[str, str]
-    topic: "CurrentTopic"
-    app: Any
-    sns: Sns = field(default_factory=Sns)
-
-    async def send(self, signed: dict[str, str], **changes: Any) -> httpx.Response:
-        """Send the message as SNS does; a change to None leaves the field out."""
-        body = {k: v for k, v in {**signed, **changes}.items() if v is not None}
-        return await self.post(json.dumps(body).encode())
-
-    async def post(self, body: bytes) -> httpx.Response:
-        headers = {"content-type": "text/plain; charset=UTF-8"}
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.app), base_url="http://127.0.0.1"
-        ) as client:
-            return await client.post(PATH, content=body, headers=headers)
-
-    async def tell(self, kind: str, *, tag: str | None = None, **details: Any) -> None:
-        """An event of the first tenant's mail, signed."""
-        event = ses_event(kind, "ses-1", tag=tag, **details)
-        answer = await self.send(signer().sign(notification(event)))
-        assert (answer.status_code, answer.content) == (204, b"")
-
-    async def sql(self, statement: str, **values: Any) -> Any:
-        async with self.site.parts.owner.begin() as conn:
-            result = await conn.execute(text(statement), values)
-            return result.all() if result.returns_rows else None
-
-    async def world(self) -> list[str]:
-        """Every mail and every tenant."""
-        rows = await self.sql(
-            "SELECT to_jsonb(m)::text FROM public.email_deliveries m"
-            " UNION ALL SELECT to_jsonb(t)::text FROM public.tenants t ORDER BY 1"
-        )
-        return [row[0] for row in rows]
-
-    async def shown(self, tenant: int = 0) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A tenant's mail and its condition WelcomeSent, as the API shows them."""
-        async with self.site.client() as client:
-            body = (await client.get(f"{TENANTS}/{self.tenants[tenant]}")).json()
-        (condition,) = (one for one in body["conditions"] if one["type"] == "WelcomeSent")
-        return body["mails"][0], condition
 
 
 @pytest.fixture(scope="module")
@@ -254,78 +189,6 @@ async def test_what_is_told_of_our_mails_is_counted_by_fate(hook: Hook) -> None:
     after = await told(hook)
     more = {fate: after[fate] - before[fate] for fate in Fate}
     assert more == {"taken": 1, "delivered": 1, "rejected": 0, "bounced": 2, "complained": 1}
-
-
-def bounce(**changes: str) -> dict[str, str]:
-    return notification(ses_event("Bounce", "ses-1", **BOUNCE), **changes)
-
-
-FORGED: dict[str, tuple[dict[str, str], dict[str, Any], int]] = {
-    "signed with another key": (signer("evil").sign(bounce()), {}, 403),
-    "signature of nothing": (signer().sign(bounce()), {"Signature": ""}, 403),
-    "signature that is none": (signer().sign(bounce()), {"Signature": "%%"}, 400),
-    "signature of another message": (signer().sign(notification("x")), bounce(), 403),
-    "another message": (
-        signer().sign(bounce()),
-        {"Message": ses_event("Bounce", "ses-2", **BOUNCE)},
-        403,
-    ),
-    "a subject that was not signed": (signer().sign(bounce()), {"Subject": "x"}, 403),
-    "signature of version 1": (signer().sign(bounce()), {"SignatureVersion": "1"}, 403),
-    "signature of no version": (signer().sign(bounce()), {"SignatureVersion": None}, 403),
-    "another topic, signed by SNS": (signer().sign(bounce(TopicArn=OTHER_TOPIC)), {}, 403),
-    "another topic's message under our topic": (
-        signer().sign(bounce(TopicArn=OTHER_TOPIC)),
-        {"TopicArn": TOPIC},
-        403,
-    ),
-    "replayed after hours": (
-        signer().sign(bounce(Timestamp=stamp(ago=timedelta(hours=3)))),
-        {},
-        403,
-    ),
-    "replayed with a new time": (
-        signer().sign(bounce(Timestamp=stamp(ago=timedelta(hours=3)))),
-        {"Timestamp": stamp()},
-        403,
-    ),
-    "from the future": (signer().sign(bounce(Timestamp=stamp(ago=-timedelta(hours=1)))), {}, 403),
-    "time without a zone": (signer().sign(bounce(Timestamp="2026-11-22T02:40:00")), {}, 400),
-    "time that is none": (signer().sign(bounce(Timestamp="now")), {}, 400),
-    "type that is none": (signer().sign(bounce()), {"Type": "Notice"}, 400),
-    "type of another kind": (signer().sign(bounce()), {"Type": ["Notification"]}, 400),
-    "line break in an id": (signer().sign(bounce(MessageId="1\nSubject\nx")), {}, 400),
-    **{
-        f"without {name}": (signer().sign(bounce()), {name: None}, 400)
-        for name in (
-            *("Type", "MessageId", "TopicArn", "Message", "Timestamp"),
-            *("Signature", "SigningCertURL"),
-        )
-    },
-    **{
-        f"certificate at {url}": (signer().sign(bounce()), {"SigningCertURL": url}, 403)
-        for url in (
-            CERTIFICATE.replace("https:", "http:"),
-            CERTIFICATE.replace(HOST, STRANGER),
-            CERTIFICATE.replace(HOST, "https://sns.eu-west-1.amazonaws.com.evil.example"),
-            CERTIFICATE.replace(HOST, "https://evil.example/sns.eu-west-1.amazonaws.com"),
-            CERTIFICATE.replace(HOST, "https://sns.eu-west-1.amazonaws.com@evil.example"),
-            CERTIFICATE.replace(HOST, "https://sns.eu-west-1.amazonaws.com:8443"),
-            CERTIFICATE.replace(HOST, "https://evil.example\\@sns.eu-west-1.amazonaws.com"),
-            CERTIFICATE.replace(HOST, "https://s3.eu-west-1.amazonaws.com"),
-            CERTIFICATE.replace(HOST, "https://sns.a.b.amazonaws.com"),
-            CERTIFICATE.replace(HOST, "https://sns.s3.amazonaws.com"),
-            CERTIFICATE.replace(HOST, "https://sns.s3-us-west-2.amazonaws.com"),
-            CERTIFICATE.replace(HOST, "https://sns.s3-website-us-east-1.amazonaws.com"),
-            CERTIFICATE + "?x=1",
-            CERTIFICATE + "#x",
-            f"{HOST}/evil/../{CERTIFICATE.rpartition('/')[2]}",
-            f"{HOST}/certificate.pem",
-            "https://[",
-            "",
-        )
-    },
-}
 
 
 @pytest.mark.parametrize("name", FORGED)
