@@ -1,31 +1,14 @@
 """The commands that talk to the API, against one real control plane."""
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from controlplane.cli.root import run
+from tests.cli.commands import Cli, create
 from tests.cli.processes import Dev
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Cli = Callable[..., Done]
 
 
 @pytest.fixture(scope="module")
@@ -33,33 +16,6 @@ def dev(shared_folder: Path) -> Iterator[Dev]:
     started = Dev(shared_folder)
     yield started
     assert started.stop() == 0
-
-
-@pytest.fixture
-def cli(dev: Dev, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """A command, run in this process with the environment that a user of `dev` would set."""
-    monkeypatch.setenv("CONTROLPLANE_URL", dev.ready["url"])
-    monkeypatch.setenv("CONTROLPLANE_TOKEN", dev.ready["admin_token"])
-
-    def call(*arguments: str) -> Done:
-        code = run(arguments)
-        captured = capsys.readouterr()
-        return Done(code, captured.out, captured.err)
-
-    return call
-
-
-@pytest.fixture
-def owner(dev: Dev, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The settings of the control plane itself, as `dev` leaves them for a shell."""
-    for line in (dev.folder / "settings.env").read_text().splitlines():
-        name, _, value = line.partition("=")
-        monkeypatch.setenv(name, value.strip("'"))
-
-
-def create(cli: Cli, subdomain: str, *options: str) -> Done:
-    command = ("tenant", "create", subdomain.title(), "--subdomain", subdomain)
-    return cli(*command, "--admin-email", f"ada@{subdomain}.test", *options)
 
 
 def test_a_tenant_is_created_shown_listed_and_deleted(cli: Cli) -> None:
