@@ -1,101 +1,19 @@
-import json
 from uuid import UUID
 
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
-from controlplane.domain.tenants import TenantState
-from controlplane.errors import MissingTenantContext, TenantSchemaMissing, TenantUnavailable
-from controlplane.routing import RoutedTenant, TenantMiddleware, current_tenant
+from controlplane.errors import MissingTenantContext, TenantSchemaMissing
+from controlplane.routing import TenantMiddleware, current_tenant
 from controlplane.routing.resolve import PathPrefix, TokenClaim, TrustedHeader
+from tests.unit.routing.asgi import App, Broken, Down, Listed, answer, call, request, wrap
 
 pytestmark = pytest.mark.anyio
 
 
-class Listed:
-    """A directory of one tenant for each state, its subdomain being the state's name."""
-
-    async def lookup(self, subdomain):
-        if subdomain not in set(TenantState):
-            return None
-        state = TenantState(subdomain)
-        return RoutedTenant(UUID(int=7), subdomain, "Acme", state, "starter", "abc")
-
-    async def identify(self, tenant_id):
-        return await self.lookup("active") if tenant_id == UUID(int=7) else None
-
-
-class Down:
-    async def lookup(self, _subdomain):
-        raise TenantUnavailable("The tenant directory does not answer; try again.")
-
-
-class Broken:
-    async def lookup(self, _subdomain):
-        raise OSError("no such thing")
-
-
-class App:
-    """Answers 200 in two chunks and keeps what it saw."""
-
-    def __init__(self):
-        self.scopes = []
-        self.tenants = []
-
-    async def __call__(self, scope, _receive, send):
-        self.scopes.append(scope)
-        if scope["type"] == "lifespan":
-            return
-        self._note()
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.accept"})
-            return
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"a", "more_body": True})
-        self._note()
-        await send({"type": "http.response.body", "body": b"b"})
-
-    def _note(self):
-        try:
-            self.tenants.append(current_tenant().subdomain)
-        except MissingTenantContext:
-            self.tenants.append(None)
-
-
-def _request(host="active.example.com", **changes):
-    headers = [(b"host", host.encode("latin-1"))]
-    scope = {"type": "http", "method": "GET", "path": "/p", "headers": headers}
-    return scope | changes
-
-
-async def _call(middleware, scope):
-    sent = []
-
-    async def send(message):
-        sent.append(message)
-
-    async def receive():
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    await middleware(scope, receive, send)
-    return sent
-
-
-def _wrap(app, directory=None, **options):
-    return TenantMiddleware(
-        app, directory=directory or Listed(), base_domain="example.com", **options
-    )
-
-
-def _answer(sent):
-    """Status, headers and problem of a refusal."""
-    start, body = sent
-    return start["status"], dict(start["headers"]), json.loads(body["body"])
-
-
 async def test_the_app_is_called_in_the_scope_of_the_hosts_tenant_until_the_body_ends():
     app = App()
-    sent = await _call(_wrap(app), _request("ACTIVE.example.com:443"))
+    sent = await call(wrap(app), request("ACTIVE.example.com:443"))
     assert [message.get("body") for message in sent] == [None, b"a", b"b"]
     assert app.tenants == ["active", "active"]
     assert app.scopes[0]["state"]["tenant"].subdomain == "active"
@@ -108,7 +26,7 @@ async def test_the_scope_ends_with_an_app_that_fails():
         raise RuntimeError("boom")
 
     with pytest.raises(RuntimeError, match="boom"):
-        await _call(_wrap(failing), _request())
+        await call(wrap(failing), request())
     with pytest.raises(MissingTenantContext):
         current_tenant()
 
@@ -133,7 +51,7 @@ async def test_whoever_is_not_served_gets_a_problem_and_the_app_is_not_called(
     host, status, code, retry_after
 ):
     app = App()
-    answered, headers, body = _answer(await _call(_wrap(app), _request(host)))
+    answered, headers, body = answer(await call(wrap(app), request(host)))
     assert (answered, body["status"], body["code"]) == (status, status, code)
     assert headers[b"content-type"] == b"application/problem+json"
     assert headers[b"x-error-code"] == code.encode()
@@ -154,15 +72,15 @@ async def test_whoever_is_not_served_gets_a_problem_and_the_app_is_not_called(
 )
 async def test_anything_but_one_host_header_is_malformed(headers):
     app = App()
-    status, _, body = _answer(await _call(_wrap(app), _request(headers=headers)))
+    status, _, body = answer(await call(wrap(app), request(headers=headers)))
     assert (status, body["code"]) == (400, "invalid_request")
     assert app.scopes == []
 
 
 async def test_the_length_of_a_refusal_is_said_and_a_head_request_gets_no_body():
-    start, body = await _call(_wrap(App()), _request("nobody.example.com"))
+    start, body = await call(wrap(App()), request("nobody.example.com"))
     assert dict(start["headers"])[b"content-length"] == str(len(body["body"])).encode()
-    head_start, head_body = await _call(_wrap(App()), _request("nobody.example.com", method="HEAD"))
+    head_start, head_body = await call(wrap(App()), request("nobody.example.com", method="HEAD"))
     assert head_start == start
     assert head_body["body"] == b""
 
@@ -177,29 +95,29 @@ async def test_tenant_headers_sent_by_a_client_never_reach_the_app(path):
         (b"x_tenant_id", b"another"),
         (b"accept", b"*/*"),
     ]
-    await _call(_wrap(app, exempt_paths=["/health"]), _request(headers=spoofed, path=path))
+    await call(wrap(app, exempt_paths=["/health"]), request(headers=spoofed, path=path))
     assert app.scopes[0]["headers"] == [(b"host", b"active.example.com"), (b"accept", b"*/*")]
 
 
 @pytest.mark.parametrize("host", ["nobody.example.com", "127.0.0.1", ""])
 async def test_an_exempt_path_is_served_on_any_host_without_a_tenant(host):
     app = App()
-    await _call(_wrap(app, Down(), exempt_paths=["/health"]), _request(host, path="/health"))
+    await call(wrap(app, Down(), exempt_paths=["/health"]), request(host, path="/health"))
     assert app.tenants == [None, None]
 
 
 @pytest.mark.parametrize("path", ["/health/", "/healthy", "/health/../p", "/HEALTH", "/p/health"])
 async def test_only_the_whole_path_is_exempt(path):
     app = App()
-    middleware = _wrap(app, exempt_paths=["/health"])
-    status, _, _ = _answer(await _call(middleware, _request("nobody.example.com", path=path)))
+    middleware = wrap(app, exempt_paths=["/health"])
+    status, _, _ = answer(await call(middleware, request("nobody.example.com", path=path)))
     assert status == 404
     assert app.scopes == []
 
 
 async def test_a_directory_that_is_down_answers_503_and_never_the_app():
     app = App()
-    status, headers, body = _answer(await _call(_wrap(app, Down()), _request()))
+    status, headers, body = answer(await call(wrap(app, Down()), request()))
     assert (status, body["code"], headers[b"retry-after"]) == (503, "tenant_not_ready", b"2")
     assert app.scopes == []
 
@@ -207,14 +125,14 @@ async def test_a_directory_that_is_down_answers_503_and_never_the_app():
 async def test_a_directory_that_breaks_leaves_the_app_uncalled():
     app = App()
     with pytest.raises(OSError, match="no such thing"):
-        await _call(_wrap(app, Broken()), _request())
+        await call(wrap(app, Broken()), request())
     assert app.scopes == []
 
 
 async def test_lifespan_passes_through_untouched():
     app = App()
     lifespan = {"type": "lifespan", "state": {}}
-    await _call(_wrap(app), lifespan)
+    await call(wrap(app), lifespan)
     assert app.scopes == [lifespan]
     assert app.scopes[0] is lifespan
 
@@ -222,16 +140,16 @@ async def test_lifespan_passes_through_untouched():
 async def test_the_state_of_the_lifespan_is_kept_and_not_written_to():
     app = App()
     shared = {"pool": object()}
-    request = _request(state=shared)
-    await _call(_wrap(app), request)
+    asked = request(state=shared)
+    await call(wrap(app), asked)
     assert app.scopes[0]["state"].keys() == {"pool", "tenant"}
     assert shared.keys() == {"pool"}
-    assert request["state"] is shared
+    assert asked["state"] is shared
 
 
 async def test_a_websocket_reaches_the_app_in_its_tenants_scope():
     app = App()
-    assert await _call(_wrap(app), _request(type="websocket")) == [{"type": "websocket.accept"}]
+    assert await call(wrap(app), request(type="websocket")) == [{"type": "websocket.accept"}]
     assert app.tenants == ["active"]
 
 
@@ -241,7 +159,7 @@ async def test_a_websocket_reaches_the_app_in_its_tenants_scope():
 )
 async def test_a_websocket_that_is_not_served_is_closed_for_policy(host, code):
     app = App()
-    sent = await _call(_wrap(app), _request(host, type="websocket"))
+    sent = await call(wrap(app), request(host, type="websocket"))
     assert sent == [{"type": "websocket.close", "code": 1008, "reason": code}]
     assert app.scopes == []
 
@@ -250,7 +168,7 @@ async def test_a_schema_found_missing_before_the_answer_began_answers_503():
     async def app(_scope, _receive, _send):
         raise TenantSchemaMissing("The schema is missing.")
 
-    status, headers, body = _answer(await _call(_wrap(app), _request()))
+    status, headers, body = answer(await call(wrap(app), request()))
     assert (status, body["code"]) == (503, "tenant_schema_missing")
     assert headers[b"retry-after"] == b"2"
 
@@ -261,7 +179,7 @@ async def test_a_schema_found_missing_in_the_midst_of_an_answer_is_the_servers_t
         raise TenantSchemaMissing("The schema is missing.")
 
     with pytest.raises(TenantSchemaMissing):
-        await _call(_wrap(app), _request())
+        await call(wrap(app), request())
 
 
 def test_a_base_domain_that_is_none_is_refused_at_start():
@@ -275,12 +193,12 @@ ELSEWHERE = UUID(int=8)
 @pytest.mark.parametrize(("claimed", "status"), [(UUID(int=7), 200), (ELSEWHERE, 401), (None, 200)])
 async def test_a_token_must_be_the_hosts_tenants(claimed, status):
     told = []
-    middleware = _wrap(
+    middleware = wrap(
         App(),
         also=[TokenClaim(lambda _asked: claimed)],
         violated=lambda v: told.append((v.kind, v.tenant.subdomain, v.claimed)),
     )
-    sent = await _call(middleware, _request())
+    sent = await call(middleware, request())
     assert sent[0]["status"] == status
     assert told == ([("tenant_mismatch", "active", ELSEWHERE)] if status == 401 else [])
     if status == 401:
@@ -290,8 +208,8 @@ async def test_a_token_must_be_the_hosts_tenants(claimed, status):
 @pytest.mark.parametrize(("claimed", "status"), [(UUID(int=7), 200), (ELSEWHERE, 404)])
 async def test_a_token_names_the_tenant_where_the_host_does_not(claimed, status):
     app = App()
-    middleware = _wrap(app, also=[TokenClaim(lambda _asked: claimed)])
-    sent = await _call(middleware, _request("api.other.test"))
+    middleware = wrap(app, also=[TokenClaim(lambda _asked: claimed)])
+    sent = await call(middleware, request("api.other.test"))
     assert sent[0]["status"] == status
     assert app.tenants == (["active", "active"] if status == 200 else [])
 
@@ -300,16 +218,16 @@ async def test_a_token_names_the_tenant_where_the_host_does_not(claimed, status)
 async def test_a_header_names_the_tenant_where_a_trusted_proxy_sends_it(client, status):
     app = App()
     headers = [(b"host", b"api.other.test"), (b"X-Tenant-Id", str(UUID(int=7)).encode())]
-    scope = _request(headers=headers, client=(client, 1) if client else None)
-    sent = await _call(_wrap(app, also=[TrustedHeader(["10.0.0.0/8"])]), scope)
+    scope = request(headers=headers, client=(client, 1) if client else None)
+    sent = await call(wrap(app, also=[TrustedHeader(["10.0.0.0/8"])]), scope)
     assert sent[0]["status"] == status
     assert all(b"x-tenant-id" not in dict(seen["headers"]) for seen in app.scopes)
 
 
 async def test_a_path_prefix_names_the_tenant_and_becomes_the_root_path():
     app = App()
-    scope = _request("localhost", path="/t/active/x", root_path="")
-    await _call(_wrap(app, also=[PathPrefix()]), scope)
+    scope = request("localhost", path="/t/active/x", root_path="")
+    await call(wrap(app, also=[PathPrefix()]), scope)
     assert app.tenants == ["active", "active"]
     assert (app.scopes[0]["path"], app.scopes[0]["root_path"]) == ("/t/active/x", "/t/active")
 
@@ -320,7 +238,7 @@ async def test_what_the_tenants_role_was_denied_is_told_of_and_passes():
 
     told = []
     with pytest.raises(InsufficientPrivilege):
-        await _call(_wrap(grabbing, violated=lambda v: told.append(v.kind)), _request())
+        await call(wrap(grabbing, violated=lambda v: told.append(v.kind)), request())
     assert told == ["denied"]
 
 
@@ -329,13 +247,13 @@ async def test_a_schema_that_is_missing_is_told_of():
         raise TenantSchemaMissing("gone")
 
     told = []
-    sent = await _call(_wrap(lost, violated=lambda v: told.append(v.kind)), _request())
+    sent = await call(wrap(lost, violated=lambda v: told.append(v.kind)), request())
     assert (sent[0]["status"], told) == (503, ["tenant_schema_missing"])
 
 
 @pytest.mark.parametrize(("serves", "status"), [({"abc"}, 200), ({"abd"}, 503)])
 async def test_a_tenant_at_a_revision_that_is_not_served_is_asked_to_come_back(serves, status):
-    sent = await _call(_wrap(App(), serves=serves), _request())
+    sent = await call(wrap(App(), serves=serves), request())
     assert sent[0]["status"] == status
     if status == 503:
         assert dict(sent[0]["headers"])[b"x-error-code"] == b"tenant_migrating"
