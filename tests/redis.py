@@ -15,6 +15,9 @@ from controlplane.embedded_site import ENVIRONMENT
 _ATTEMPTS = 5
 # Below those for whoever does not say which he wants (Linux, BSD and IANA).
 _PORTS = range(20_000, 32_000)
+# A busy machine is no reason to give Redis up, where a test is about something else.
+PATIENT = {"timeout_s": 30.0, "pause_s": 0.0}
+HASTY = {"timeout_s": 0.05, "pause_s": 0.0}
 
 
 @dataclass
