@@ -1,5 +1,6 @@
 """A world of its own: a registry, two tenants with the same keys, and the app servers' login."""
 
+import functools
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -8,11 +9,13 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
 from controlplane.domain.tenants import TenantState
-from controlplane.routing import RoutedTenant
+from controlplane.routing import RoutedTenant, Tenancy
 from tests.database import Server
+from tests.integration.routing.seen import SEEN_AS
 
 _REGISTRY = """
     CREATE TABLE public.tenants (
@@ -159,3 +162,24 @@ async def pool(world: World) -> AsyncIterator[AsyncConnectionPool]:
     """One connection, opened as psycopg opens it by default."""
     async with AsyncConnectionPool(world.app, min_size=1, max_size=1, open=False) as pool:
         yield pool
+
+
+@pytest.fixture(params=[True, False], ids=["pipelined", "plain"])
+def tenancy_on(request):
+    """Makes a Tenancy of either form: they keep the same promises."""
+    return functools.partial(Tenancy, pipelined=request.param)
+
+
+@pytest.fixture
+async def clean(pool, world):
+    """Afterwards the pool's only connection is as it was at first."""
+    yield
+    async with pool.connection() as conn:
+        assert conn.info.transaction_status == TransactionStatus.IDLE
+        assert conn.info.pipeline_status == PipelineStatus.OFF
+        assert conn.cursor_factory is psycopg.AsyncCursor
+        assert await (await conn.execute(SEEN_AS)).fetchone() == (
+            '"$user", public',
+            world.login,
+            "",
+        )

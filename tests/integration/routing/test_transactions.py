@@ -1,49 +1,14 @@
-import asyncio
-import contextlib
-import functools
-
-import anyio
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
 from controlplane.domain.tenants import Tenant
 from controlplane.errors import MissingTenantContext, TenantContextConflict, TenantSchemaMissing
 from controlplane.routing import Tenancy, settled, tenant_scope
-from controlplane.routing.connections import borrowed
+from tests.integration.routing.seen import DEFAULTS, SEEN, backend, bodies, state_at_checkout
 
 pytestmark = [pytest.mark.anyio, pytest.mark.database_near]
-
-DEFAULTS = ('"$user", public', "none", "")
-SEEN = (
-    "SELECT current_setting('search_path'), current_setting('role'),"
-    " coalesce(current_setting('app.current_tenant_id', true), '')"
-)
-
-
-@pytest.fixture(params=[True, False], ids=["pipelined", "plain"])
-def tenancy_on(request):
-    """Makes a Tenancy of either form: they keep the same promises."""
-    return functools.partial(Tenancy, pipelined=request.param)
-
-
-async def _state_at_checkout(pool):
-    """Path, role and tenant of the next connection of the pool; it must not be in a transaction."""
-    async with pool.connection() as conn:
-        assert conn.info.transaction_status == TransactionStatus.IDLE
-        return await (await conn.execute(SEEN)).fetchone()
-
-
-async def _bodies(conn):
-    rows = await (await conn.execute("SELECT body FROM notes ORDER BY id")).fetchall()
-    return [body for (body,) in rows]
-
-
-async def _backend(pool):
-    async with pool.connection() as conn:
-        return conn.info.backend_pid
 
 
 def _named(query, *schemas):
@@ -62,8 +27,8 @@ async def test_the_path_is_exactly_the_tenants_schema_and_the_role_is_the_tenant
             assert seen == (f"{tenant.schema}, pg_temp", tenant.schema, str(tenant.id))
             users = await (await conn.execute("SELECT current_user, session_user")).fetchone()
             assert users == (tenant.schema, world.login)
-            assert await _bodies(conn) == [tenant.subdomain]
-        assert await _state_at_checkout(pool) == DEFAULTS
+            assert await bodies(conn) == [tenant.subdomain]
+        assert await state_at_checkout(pool) == DEFAULTS
 
 
 async def test_a_transaction_is_committed_at_its_end(pool, world, tenancy_on):
@@ -79,12 +44,12 @@ async def test_an_exception_rolls_back(pool, world, tenancy_on):
             await conn.execute("DELETE FROM notes")
             raise RuntimeError("boom")
 
-    before = await _backend(pool)
+    before = await backend(pool)
     with pytest.raises(RuntimeError, match="boom"):
         await work()
     assert world.notes(world.acme) == ["acme"]
-    assert await _state_at_checkout(pool) == DEFAULTS
-    assert await _backend(pool) == before
+    assert await state_at_checkout(pool) == DEFAULTS
+    assert await backend(pool) == before
 
 
 async def test_without_a_pipeline_the_prelude_is_one_message_and_so_is_the_end(
@@ -124,7 +89,7 @@ async def test_a_swallowed_error_is_no_silent_rollback(pool, world, tenancy_on):
     with pytest.raises(psycopg.ProgrammingError, match="INERROR"):
         await work()
     assert world.notes(world.acme) == ["acme"]
-    assert await _state_at_checkout(pool) == DEFAULTS
+    assert await state_at_checkout(pool) == DEFAULTS
 
 
 async def test_a_constraint_that_fails_at_commit_is_raised(pool, world, tenancy_on):
@@ -136,7 +101,7 @@ async def test_a_constraint_that_fails_at_commit_is_raised(pool, world, tenancy_
         async with tenancy_on(pool).transaction(world.acme) as conn:
             await conn.execute("INSERT INTO notes VALUES (2, 'acme')")
     assert world.notes(world.acme) == ["acme"]
-    assert await _state_at_checkout(pool) == DEFAULTS
+    assert await state_at_checkout(pool) == DEFAULTS
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])
@@ -145,7 +110,7 @@ async def test_a_transaction_cannot_be_ended_by_its_connection(pool, world, end,
         await conn.execute("INSERT INTO notes VALUES (2, 'kept')")
         with pytest.raises(psycopg.ProgrammingError, match="forbidden"):
             await getattr(conn, end)()
-        assert await _bodies(conn) == ["acme", "kept"]
+        assert await bodies(conn) == ["acme", "kept"]
     assert world.notes(world.acme) == ["acme", "kept"]
 
 
@@ -158,13 +123,13 @@ async def test_what_follows_an_end_inside_the_scope_sees_no_tenant(pool, world, 
     async def followed():
         async with tenancy_on(pool).transaction(world.acme) as conn:
             await conn.execute(end)
-            await _bodies(conn)
+            await bodies(conn)
 
     with pytest.raises(psycopg.ProgrammingError, match="IDLE"):
         await ended()
     with pytest.raises(psycopg.errors.UndefinedTable):
         await followed()
-    assert await _state_at_checkout(pool) == DEFAULTS
+    assert await state_at_checkout(pool) == DEFAULTS
 
 
 async def test_set_without_local_does_not_outlive_the_transaction(pool, world, tenancy_on):
@@ -172,13 +137,13 @@ async def test_set_without_local_does_not_outlive_the_transaction(pool, world, t
         await conn.execute(_named("SET search_path TO {}", world.acme.schema))
         await conn.execute(_named("SET ROLE {}", world.acme.schema))
         await conn.execute("SET app.current_tenant_id TO 'kept'")
-    assert await _state_at_checkout(pool) == DEFAULTS
+    assert await state_at_checkout(pool) == DEFAULTS
 
 
 async def test_a_temporary_table_does_not_shadow_a_tenants_table(pool, world, tenancy_on):
     async with tenancy_on(pool).transaction(world.acme) as conn:
         await conn.execute("CREATE TEMP TABLE notes ON COMMIT DROP AS SELECT 1 id, 'fake' body")
-        assert await _bodies(conn) == ["acme"]
+        assert await bodies(conn) == ["acme"]
 
 
 async def test_another_tenants_schema_is_out_of_reach(pool, world, tenancy_on):
@@ -219,9 +184,9 @@ async def test_without_a_tenant_there_is_no_transaction(pool, tenancy_on):
 async def test_the_current_tenant_is_the_default_and_no_other_is_let_in(pool, world, tenancy_on):
     with tenant_scope(world.acme):
         async with tenancy_on(pool).transaction() as conn:
-            assert await _bodies(conn) == ["acme"]
+            assert await bodies(conn) == ["acme"]
         async with tenancy_on(pool).transaction(world.acme) as conn:
-            assert await _bodies(conn) == ["acme"]
+            assert await bodies(conn) == ["acme"]
         with pytest.raises(TenantContextConflict):
             async with tenancy_on(pool).transaction(world.globex):
                 pytest.fail("entered")
@@ -232,7 +197,7 @@ async def test_an_id_is_enough_whatever_the_tenants_state(pool, world, tenancy_o
         id = world.globex.id
 
     async with tenancy_on(pool).transaction(Provisioned()) as conn:
-        assert await _bodies(conn) == ["globex"]
+        assert await bodies(conn) == ["globex"]
     assert "id" in Tenant.__dataclass_fields__
 
 
@@ -254,147 +219,14 @@ async def test_a_tenant_without_its_schema_or_role_is_missing_and_reads_nobodys_
 
     async def read():
         async with tenancy_on(pool).transaction(world.acme) as conn:
-            await _bodies(conn)
+            await bodies(conn)
             pytest.fail("read")
 
     with pytest.raises(TenantSchemaMissing, match=world.acme.schema):
         await read()
-    assert await _state_at_checkout(pool) == DEFAULTS
+    assert await state_at_checkout(pool) == DEFAULTS
     async with tenancy_on(pool).transaction(world.globex) as conn:
-        assert await _bodies(conn) == ["globex"]
-
-
-async def _sleeps(world, task):
-    """Until the task's connection is asleep in a query."""
-    asleep = (
-        "SELECT 1 FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event = 'PgSleep'"
-    )
-    async with await psycopg.AsyncConnection.connect(world.admin, autocommit=True) as conn:
-        while not await (await conn.execute(asleep)).fetchone():
-            _still_running(task)
-
-
-async def test_a_cancelled_task_rolls_back_and_leaves_a_clean_connection(pool, world, tenancy_on):
-    async def work():
-        async with tenancy_on(pool).transaction(world.acme) as conn:
-            await conn.execute("DELETE FROM notes")
-            await conn.execute("SELECT pg_sleep(600)")
-
-    task = asyncio.create_task(work())
-    await _sleeps(world, task)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert await _state_at_checkout(pool) == DEFAULTS
-    assert world.notes(world.acme) == ["acme"]
-
-
-async def test_a_cancellation_that_goes_on_closes_the_connection(pool, world, tenancy_on):
-    async def work():
-        with anyio.CancelScope() as scope:
-            scopes.append(scope)
-            async with tenancy_on(pool).transaction(world.acme) as conn:
-                await conn.execute("DELETE FROM notes")
-                await conn.execute("SELECT pg_sleep(600)")
-
-    scopes: list[anyio.CancelScope] = []
-    task = asyncio.create_task(work())
-    await _sleeps(world, task)
-    scopes[0].cancel()
-    await task
-    assert await _state_at_checkout(pool) == DEFAULTS
-    assert world.notes(world.acme) == ["acme"]
-
-
-async def test_a_cancelled_prelude_leaves_a_clean_connection(pool, world, tenancy_on):
-    await pool.wait()
-    async with await psycopg.AsyncConnection.connect(world.admin) as blocker:
-        # What the prelude asks for at the first visit to a schema.
-        await blocker.execute("LOCK TABLE pg_catalog.pg_namespace IN ACCESS EXCLUSIVE MODE")
-
-        async def work():
-            async with tenancy_on(pool).transaction(world.acme) as conn:
-                await _bodies(conn)
-                pytest.fail("read")
-
-        task = asyncio.create_task(work())
-        await _locked(blocker, task)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    assert await _state_at_checkout(pool) == DEFAULTS
-
-
-async def _locked(blocker, task):
-    """Until the task waits for what the blocker holds."""
-    waiting = "SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-    while not await (await blocker.execute(waiting)).fetchone():
-        _still_running(task)
-
-
-def _still_running(task):
-    """What ended cannot be waited for; its own error says more than a time-out."""
-    if task.done():
-        pytest.fail(f"ended: {task}")
-
-
-async def test_a_lost_connection_raises_its_own_error_and_is_replaced(pool, world, tenancy_on):
-    async def work():
-        async with tenancy_on(pool).transaction(world.acme) as conn:
-            await conn.execute("DELETE FROM notes")
-            world.disconnect()
-            await conn.execute("SELECT 1")
-
-    with pytest.raises(psycopg.OperationalError, match="terminat"):
-        await work()
-    assert world.notes(world.acme) == ["acme"]
-    async with tenancy_on(pool).transaction(world.acme) as conn:
-        assert await _bodies(conn) == ["acme"]
-
-
-async def test_a_connection_lost_unnoticed_does_not_hide_the_error(pool, world, tenancy_on):
-    async def work():
-        async with tenancy_on(pool).transaction(world.acme) as conn:
-            await conn.execute("DELETE FROM notes")
-            world.disconnect()
-            raise RuntimeError("boom")
-
-    with pytest.raises(RuntimeError, match="boom"):
-        await work()
-    assert world.notes(world.acme) == ["acme"]
-    assert await _state_at_checkout(pool) == DEFAULTS
-
-
-class _Careless:
-    """A pool that lends its connection again without a look at it."""
-
-    def __init__(self, conn):
-        self._conn = conn
-
-    @contextlib.asynccontextmanager
-    async def connection(self):
-        yield self._conn
-
-
-async def test_a_connection_in_the_midst_of_a_copy_is_closed_not_lent_again(world):
-    async def work():
-        async with Tenancy(_Careless(conn), pipelined=False).transaction(world.acme):
-            copying = conn.cursor().copy("COPY notes TO STDOUT")
-            await copying.__aenter__()
-            raise RuntimeError("boom")
-
-    async with await psycopg.AsyncConnection.connect(world.app) as conn:
-        with pytest.raises(RuntimeError, match="boom"):
-            await work()
-        assert conn.closed
-
-
-async def test_a_connection_left_in_a_transaction_is_closed_not_lent_again(world):
-    async with await psycopg.AsyncConnection.connect(world.app) as conn:
-        async with borrowed(_Careless(conn)):
-            await conn.execute("BEGIN")
-        assert conn.closed
+        assert await bodies(conn) == ["globex"]
 
 
 @pytest.mark.parametrize("autocommit", [True, False])
