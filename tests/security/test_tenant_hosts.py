@@ -9,7 +9,8 @@ import pytest
 
 from tests.database import Server, fresh_database
 from tests.integration.routing.own_domains import add_domain
-from tests.web.calls import BASE, OPERATIONS, TENANTS, Site, new_tenant, open_site
+from tests.web.calls import BASE, OPERATIONS, TENANTS, Site, open_site
+from tests.web.members import make_tenant
 
 pytestmark = pytest.mark.anyio
 
@@ -46,11 +47,9 @@ async def pair(server: Server) -> AsyncIterator[Pair]:
     with fresh_database(server) as database:
         async with open_site(database) as site:
             async with site.client() as client, site.working():
-                made = [
-                    (await client.post(TENANTS, json=body, headers={"prefer": "wait=30"})).headers
-                    for body in (new_tenant(), new_tenant(name="Globex"))
+                acme, globex = [
+                    await make_tenant(client, **more) for more in ({}, {"name": "Globex"})
                 ]
-                acme, globex = [(await client.get(headers["location"])).json() for headers in made]
             made_pair = Pair(site, acme, globex)
             for tenant in (acme, globex):
                 add_domain(database.superuser_url, tenant["id"], made_pair.own(tenant))

@@ -40,6 +40,18 @@ def new_tenant(**changes: Any) -> dict[str, Any]:
     return {**body, **changes}
 
 
+async def make_active(client: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
+    """The ended operation of a new tenant that is active; needs a worker, who may have others' work
+    to do before."""
+    accepted = await client.post(TENANTS, json=body)
+    assert accepted.status_code == 202, accepted.text
+    # The stream ends with the operation.
+    await client.get(accepted.json()["links"]["events"])
+    ended: dict[str, Any] = (await client.get(accepted.headers["location"])).json()
+    assert ended["state"] == "succeeded", ended
+    return ended
+
+
 def settings_of(database: Database, **changes: str) -> settings.Settings:
     return settings.load(
         {

@@ -11,7 +11,7 @@ import httpx
 import psycopg
 from psycopg import sql
 
-from tests.web.calls import BASE, TENANTS, Site, new_tenant
+from tests.web.calls import BASE, TENANTS, Site, make_active, new_tenant
 
 # How an active tenant gets there.
 WAYS = {
@@ -105,9 +105,8 @@ async def held(site: Site) -> AsyncIterator[Held]:
     async with site.client("super_admin") as client:
         body = new_tenant()
         async with site.working():
-            made = await client.post(TENANTS, json=body, headers={"prefer": "wait=30"})
-        assert made.status_code == 201
-        yield Held(site, client, made.headers["location"], body["subdomain"])
+            made = await make_active(client, body)
+        yield Held(site, client, made["links"]["tenant"], body["subdomain"])
 
 
 async def bring(tenant: Held, state: str) -> None:

@@ -15,7 +15,7 @@ from controlplane.domain.principals import Principal, PrincipalKind
 from controlplane.identity.keys import signed_tokens
 from controlplane.tenancy.admin import admin_id
 from tests.database import Server, fresh_database
-from tests.web.calls import BASE, TENANTS, Site, new_tenant, open_site
+from tests.web.calls import BASE, Site, make_active, new_tenant, open_site
 
 ADMIN, MANAGER, USER = "tenant_admin", "tenant_manager", "user"
 Json = dict[str, Any]
@@ -82,10 +82,8 @@ class Members:
 
 async def make_tenant(client: httpx.AsyncClient, **changes: Any) -> Json:
     """An active one; needs a worker."""
-    body = new_tenant(**changes)
-    made = await client.post(TENANTS, json=body, headers={"prefer": "wait=30"})
-    assert made.status_code == 201, made.text
-    found: Json = (await client.get(made.headers["location"])).json()
+    made = await make_active(client, new_tenant(**changes))
+    found: Json = (await client.get(made["links"]["tenant"])).json()
     return found
 
 

@@ -16,7 +16,7 @@ from controlplane.routing.known import Ages
 from controlplane.web.api.edge import RecentTokens
 from controlplane.web.app import create_app
 from tests.database import Server, fresh_database
-from tests.web.calls import BASE, TENANTS, Site, fresh_subdomain, new_tenant, open_site
+from tests.web.calls import BASE, TENANTS, Site, fresh_subdomain, make_active, new_tenant, open_site
 
 pytestmark = pytest.mark.anyio
 
@@ -38,9 +38,8 @@ async def tenant(site: Site) -> dict[str, Any]:
     """An active tenant, as the admin API shows it."""
     async with site.client() as client, site.working():
         body = new_tenant(name=NAME, subdomain=fresh_subdomain())
-        made = await client.post(TENANTS, json=body, headers={"prefer": "wait=30"})
-        assert made.status_code == 201
-        shown: dict[str, Any] = (await client.get(made.headers["location"])).json()
+        made = await make_active(client, body)
+        shown: dict[str, Any] = (await client.get(made["links"]["tenant"])).json()
     return shown
 
 

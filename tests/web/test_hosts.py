@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import text
 
-from tests.web.calls import BASE, TENANTS, Site, new_tenant
+from tests.web.calls import BASE, TENANTS, Site, make_active, new_tenant
 
 pytestmark = pytest.mark.anyio
 
@@ -53,8 +53,8 @@ async def test_a_tenant_is_served_on_its_own_host_alone(site: Site) -> None:
 async def test_a_tenant_whose_schema_is_gone_is_not_served_from_elsewhere(site: Site) -> None:
     body = new_tenant()
     async with site.client() as client, site.working():
-        made = await client.post(TENANTS, json=body, headers={"prefer": "wait=30"})
-        tenant = (await client.get(made.headers["location"])).json()
+        made = await make_active(client, body)
+        tenant = (await client.get(made["links"]["tenant"])).json()
         async with site.parts.owner.begin() as conn:
             await conn.execute(text(f"DROP SCHEMA {tenant['schema_name']} CASCADE"))
         host = f"{body['subdomain']}.{BASE}"

@@ -21,7 +21,7 @@ from tests.sns import (
     signer,
     subscribe_url,
 )
-from tests.web.calls import TENANTS, new_tenant, open_site
+from tests.web.calls import make_active, new_tenant, open_site
 from tests.web.forged_events import FORGED, OTHER_TOPIC, STRANGER, bounce
 from tests.web.mail_hook import CurrentTopic, Hook
 from tests.web.test_metrics import scraped
@@ -35,13 +35,8 @@ SOFT = {"bounceType": "Transient", "bounceSubType": "MailboxFull"}
 async def whole_hook(server: Server) -> AsyncIterator[Hook]:
     with fresh_database(server) as database:
         async with open_site(database, CONTROLPLANE_BODY_LIMIT_BYTES="1048576") as site:
-            made = []
             async with site.working(), site.client() as client:
-                for _ in range(2):
-                    answer = await client.post(
-                        TENANTS, json=new_tenant(), headers={"prefer": "wait=30"}
-                    )
-                    made.append(answer.headers["location"].rpartition("/")[2])
+                made = [(await make_active(client, new_tenant()))["tenant_id"] for _ in range(2)]
             topic = CurrentTopic(TOPIC, fetch=Sns().fetch)
             app = create_app(replace(site.parts, mail_events=topic))
             yield Hook(site, (made[0], made[1]), topic, app)

@@ -14,7 +14,7 @@ from controlplane.web.api.tls import Line
 from controlplane.web.app import create_app
 from tests.database import Server, fresh_database
 from tests.integration.routing.own_domains import add_domain, run, set_domain
-from tests.web.calls import BASE, TENANTS, Site, fresh_subdomain, new_tenant, open_site
+from tests.web.calls import BASE, TENANTS, Site, fresh_subdomain, make_active, new_tenant, open_site
 
 pytestmark = pytest.mark.anyio
 
@@ -65,9 +65,8 @@ async def place(server: Server) -> AsyncIterator[Place]:
         async with open_site(database, **proxies) as site:
             body = new_tenant(subdomain=fresh_subdomain())
             async with site.client() as client, site.working():
-                made = await client.post(TENANTS, json=body, headers={"prefer": "wait=30"})
-            assert made.status_code == 201
-            tenant_id, url = made.json()["tenant_id"], database.superuser_url
+                made = await make_active(client, body)
+            tenant_id, url = made["tenant_id"], database.superuser_url
             add_domain(url, tenant_id, OWN, primary=True)
             add_domain(url, tenant_id, OLD, redirects=True)
             add_domain(url, tenant_id, PENDING, "pending")

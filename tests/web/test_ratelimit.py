@@ -26,7 +26,7 @@ from controlplane.web.app import create_app
 from tests.contract.ratelimit_peers import PATIENCE_S, pool_of, redis_peer, wait_for_counts
 from tests.database import Database, Server, fresh_database
 from tests.redis import RedisServer
-from tests.web.calls import BASE, TENANTS, new_tenant, open_site, settings_of
+from tests.web.calls import BASE, TENANTS, make_active, new_tenant, open_site, settings_of
 
 pytestmark = pytest.mark.anyio
 
@@ -85,12 +85,7 @@ async def both(server: Server) -> AsyncIterator[Two]:
     with fresh_database(server) as database:
         wait_for_counts(database)
         async with open_site(database) as site, site.client() as client, site.working():
-            made = [
-                (
-                    await client.post(TENANTS, json=new_tenant(), headers={"prefer": "wait=30"})
-                ).json()
-                for _ in range(2)
-            ]
+            made = [await make_active(client, new_tenant()) for _ in range(2)]
             ids = [UUID(one["tenant_id"]) for one in made]
             rows = [(await client.get(f"{TENANTS}/{each}")).json() for each in ids]
         acme, globex = (row["subdomain"] for row in rows)

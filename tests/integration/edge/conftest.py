@@ -8,7 +8,7 @@ import pytest
 from examples.app_server import fastapi_app, litestar_app
 from tests.database import Server, fresh_database
 from tests.integration.edge.place import Place, Seen, served
-from tests.web.calls import TENANTS, Site, open_site
+from tests.web.calls import TENANTS, Site, make_active, open_site
 
 LOOPBACK = "127.0.0.0/8"
 _APPS = {"litestar": litestar_app.create_app, "fastapi": fastapi_app.create_app}
@@ -32,9 +32,7 @@ async def ids(site: Site) -> dict[str, str]:
     async with site.client() as client, site.working():
         for name in ("acme", "globex", "initech"):
             body = {"name": f"{name} & Søn", "subdomain": name, "admin_email": "ada@acme.test"}
-            made = await client.post(TENANTS, json=body, headers={"prefer": "wait=30"})
-            assert made.status_code == 201
-            found[name] = made.json()["tenant_id"]
+            found[name] = (await make_active(client, body))["tenant_id"]
         accepted = await client.post(f"{TENANTS}/{found['initech']}/suspend")
         await client.get(accepted.json()["links"]["events"])
     return found

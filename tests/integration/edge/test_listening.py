@@ -14,7 +14,7 @@ from controlplane.routing import Ages, TenantDirectory
 from controlplane.web.app import create_app
 from examples.app_server import fastapi_app, litestar_app
 from tests.integration.edge.place import ask, served
-from tests.web.calls import TENANTS, Site, new_tenant
+from tests.web.calls import Site, make_active, new_tenant
 
 pytestmark = pytest.mark.anyio
 
@@ -70,14 +70,12 @@ async def test_a_suspension_is_heard_by_the_api_and_by_both_sample_applications(
     body = new_tenant()
     host = f"{body['subdomain']}.localhost"
     async with site.client() as client, site.working():
-        made = await client.post(TENANTS, json=body, headers={"prefer": "wait=30"})
-        assert made.status_code == 201
+        address = (await make_active(client, body))["links"]["tenant"]
 
         async def all_answer(status: int) -> bool:
             return set((await _answers(listeners, host)).values()) == {status}
 
         await _until(partial(_listening, site))
         await _until(partial(all_answer, 200))
-        address = made.headers["location"]
         await client.post(f"{address}/suspend")
         await _until(partial(all_answer, 403))
