@@ -1,11 +1,9 @@
 """Settings come whole or not at all, name every fault at once and tell no secret."""
 
-import ast
 from pathlib import Path
 
 import pytest
 
-import controlplane
 from controlplane.dns_settings import DnsKind
 from controlplane.errors import SettingsInvalid
 from controlplane.mail_settings import MailKind
@@ -279,24 +277,6 @@ def test_a_log_level_may_be_written_in_capitals() -> None:
 def test_the_base_domain_is_lower_case_without_a_trailing_dot() -> None:
     domain = {"CONTROLPLANE_BASE_DOMAIN": "Apps.Example.COM."}
     assert load({**WHOLE, **domain}).base_domain == "apps.example.com"
-
-
-def test_only_the_settings_module_reads_the_environment() -> None:
-    package = Path(controlplane.__file__).parent
-    readers = {str(path.relative_to(package)) for path in package.rglob("*.py") if _reads_it(path)}
-    assert readers == {"settings.py"}
-
-
-def _reads_it(path: Path) -> bool:
-    """By name, whatever it was imported from: os.environ, os.environb, os.getenv."""
-    wanted = {"environ", "environb", "getenv", "getenvb"}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = {alias.name for alias in node.names} if isinstance(node, ast.ImportFrom) else set()
-        if isinstance(node, ast.Attribute):
-            names.add(node.attr)
-        if names & wanted:
-            return True
-    return False
 
 
 def test_trusted_proxies_are_networks_and_by_default_there_are_none() -> None:
