@@ -4,8 +4,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -17,6 +15,12 @@ import pytest
 
 from controlplane import embedded
 from controlplane.errors import EmbeddedPostgresError
+from tests.integration.embedded_programs import (
+    DIES_WITH_A_THROWAWAY,
+    RUNS_ONCE_AS_NOBODY,
+    STARTS_AND_DIES,
+    run_python,
+)
 
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to drop its rights")
@@ -62,44 +66,6 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
 def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-STARTS_AND_DIES = """
-import os, signal, sys
-from pathlib import Path
-from controlplane import embedded
-running = embedded.start(Path(sys.argv[1]))
-import psycopg
-with psycopg.connect(running.superuser_url) as conn:
-    conn.execute("CREATE TABLE kept AS SELECT 42 AS n")
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-DIES_WITH_A_THROWAWAY = """
-import os, signal
-from controlplane import embedded
-with embedded.throwaway() as running:
-    print(running.port, running.data, flush=True)
-    os.kill(os.getpid(), signal.SIGNAL)
-"""
-
-RUNS_ONCE_AS_NOBODY = """
-import os, pwd, sys
-from pathlib import Path
-from controlplane import embedded
-nobody = pwd.getpwnam("nobody")
-os.setgroups([])
-os.setgid(nobody.pw_gid)
-os.setuid(nobody.pw_uid)
-running = embedded.start(Path(sys.argv[1]), binaries=Path(sys.argv[2]))
-embedded.stop(running)
-"""
-
-
-def run_python(code: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603  the scripts of this module
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-    )
 
 
 def copy_of_the_wheel(place: Path) -> Path:
