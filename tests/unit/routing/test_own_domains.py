@@ -3,132 +3,26 @@
 import json
 from dataclasses import replace
 from typing import Any
-from uuid import UUID
-from wsgiref.util import setup_testing_defaults
-from wsgiref.validate import validator
 
 import pytest
 
 from controlplane.domain.tenants import TenantState
-from controlplane.errors import TenantUnavailable
-from controlplane.routing import RoutedTenant, TenantMiddleware, TokenClaim, current_tenant
+from controlplane.routing import TenantMiddleware, TokenClaim
 from controlplane.routing.wsgi import TenantWSGIMiddleware
+from tests.unit.routing.both import (
+    ACME,
+    GLOBEX,
+    PROXY,
+    STRANGER,
+    Down,
+    Listed,
+    app_of_asgi,
+    asgi,
+    both,
+    wsgi,
+)
 
 pytestmark = pytest.mark.anyio
-
-ACME = RoutedTenant(UUID(int=7), "acme", "Acme", TenantState.ACTIVE, "starter", "abc")
-GLOBEX = RoutedTenant(UUID(int=8), "globex", "Globex", TenantState.ACTIVE, "starter", "abc")
-MOVED = replace(ACME, moved_to="portal.acme.test")
-PROXY, STRANGER = "10.1.2.3", "192.0.2.9"
-HELD = {
-    "acme": ACME,
-    "globex": GLOBEX,
-    "portal.acme.test": ACME,
-    "old.acme.test": MOVED,
-    "portal.globex.test": GLOBEX,
-    **{f"{state}.test": replace(ACME, state=state) for state in TenantState},
-    "old.suspended.test": replace(MOVED, state=TenantState.SUSPENDED),
-}
-
-
-class Listed:
-    """Keeps what it was asked for."""
-
-    def __init__(self):
-        self.asked = []
-
-    async def lookup(self, name):
-        return self.lookup_now(name)
-
-    async def identify(self, tenant_id):
-        return self.identify_now(tenant_id)
-
-    def lookup_now(self, name):
-        self.asked.append(name)
-        return HELD.get(name)
-
-    def identify_now(self, tenant_id):
-        return next((tenant for tenant in HELD.values() if tenant.id == tenant_id), None)
-
-
-class ListedForThreads(Listed):
-    lookup = Listed.lookup_now
-    identify = Listed.identify_now
-
-
-class Down:
-    async def lookup(self, _name):
-        raise TenantUnavailable("The tenant directory does not answer; try again.")
-
-
-async def _app(scope, _receive, send):
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.accept"})
-        return
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": current_tenant().subdomain.encode()})
-
-
-async def _asgi(host, target="/", *, kind="http", client=STRANGER, headers=(), **options):
-    """Status, headers and body of the answer; of a websocket the first message's type."""
-    path, _, query = target.partition("?")
-    scope = {
-        "type": kind,
-        "method": "POST",
-        "path": path,
-        "raw_path": path.encode("latin-1"),
-        "query_string": query.encode("latin-1"),
-        "client": (client, 4711),
-        "headers": [(b"host", host.encode()), *headers],
-    }
-    sent: list[Any] = []
-
-    async def send(message):
-        sent.append(message)
-
-    options = {"directory": Listed(), "base_domain": "example.com", **options}
-    middleware: Any = TenantMiddleware(_app, **options)
-    await middleware(scope, None, send)
-    if kind == "websocket":
-        return sent[0]["type"]
-    start, body = sent
-    answered = {name.decode(): value.decode() for name, value in start["headers"]}
-    return start["status"], answered, body["body"].decode()
-
-
-def _wsgi(host, target="/", *, client=STRANGER, headers=(), environ=None, **options):
-    path, _, query = target.partition("?")
-    given = {"HTTP_HOST": host, "PATH_INFO": path, "SCRIPT_NAME": "", "QUERY_STRING": query}
-    given |= {"REMOTE_ADDR": client, "REQUEST_METHOD": "POST", **(environ or {})}
-    given |= {f"HTTP_{k.decode().upper().replace('-', '_')}": v.decode() for k, v in headers}
-    setup_testing_defaults(given)
-
-    def app(_environ, start_response):
-        start_response("200 OK", [("content-type", "text/plain")])
-        return [current_tenant().subdomain.encode()]
-
-    told: list[Any] = []
-
-    def start_response(status, answered, _error=None):
-        told[:] = [int(status.split()[0]), {name.lower(): value for name, value in answered}]
-
-    options = {"directory": ListedForThreads(), "base_domain": "example.com", **options}
-    body: Any = validator(TenantWSGIMiddleware(app, **options))(given, start_response)
-    try:
-        content = b"".join(body).decode()
-    finally:
-        body.close()
-    return (*told, content)
-
-
-async def _both(host, target="/", **asked):
-    """The answer of the middleware for ASGI, once that for WSGI was seen to be the same."""
-    answer = await _asgi(host, target, **asked)
-    twin = _wsgi(host, target, **asked)
-    assert (twin[0], twin[1].get("location"), twin[2]) == (
-        *(answer[0], answer[1].get("location"), answer[2]),
-    )
-    return answer
 
 
 @pytest.mark.parametrize(
@@ -136,8 +30,8 @@ async def _both(host, target="/", **asked):
     ["portal.acme.test", "PORTAL.Acme.test", "portal.acme.test.", "portal.acme.test:8443"],
 )
 async def test_a_tenant_is_served_at_its_own_domain_however_it_is_written(host):
-    assert (await _asgi(host))[0::2] == (200, "acme")
-    assert _wsgi(host)[0::2] == (200, "acme")
+    assert (await asgi(host))[0::2] == (200, "acme")
+    assert wsgi(host)[0::2] == (200, "acme")
 
 
 @pytest.mark.parametrize(
@@ -145,14 +39,14 @@ async def test_a_tenant_is_served_at_its_own_domain_however_it_is_written(host):
     ["acme.test", "a.portal.acme.test", "portal.acme.test.evil.test", "evilportal.acme.test"],
 )
 async def test_no_other_host_leads_there(host):
-    status, headers, _ = await _both(host)
+    status, headers, _ = await both(host)
     assert (status, headers["x-error-code"]) == (404, "tenant_required")
 
 
 @pytest.mark.parametrize("host", ["ada@portal.acme.test", "pörtal.acme.test", "portal.acme.test/x"])
 async def test_what_is_no_host_name_is_not_looked_up(host):
     directory = Listed()
-    status, headers, _ = await _asgi(host, directory=directory)
+    status, headers, _ = await asgi(host, directory=directory)
     assert (status, headers["x-error-code"]) == (400, "invalid_request")
     assert directory.asked == []
 
@@ -170,7 +64,7 @@ async def test_what_is_no_host_name_is_not_looked_up(host):
 )
 async def test_what_can_be_no_tenants_domain_is_not_looked_up(host):
     directory = Listed()
-    status, headers, _ = await _asgi(host, directory=directory)
+    status, headers, _ = await asgi(host, directory=directory)
     assert (status, headers["x-error-code"]) == (404, "tenant_required")
     assert directory.asked == []
 
@@ -181,8 +75,8 @@ async def test_an_own_domain_is_answered_as_its_tenants_subdomain(state):
         def lookup_now(self, name):
             return replace(ACME, state=state) if name == "acme" else super().lookup_now(name)
 
-    own = await _asgi(f"{state}.test")
-    below = await _asgi("acme.example.com", directory=AtSubdomain())
+    own = await asgi(f"{state}.test")
+    below = await asgi("acme.example.com", directory=AtSubdomain())
     for answer in (own, below):
         answer[1].pop("content-length", None)
     assert own[:2] == below[:2]
@@ -192,7 +86,7 @@ async def test_an_own_domain_is_answered_as_its_tenants_subdomain(state):
 async def test_a_directory_that_is_down_lets_nobody_in_at_a_foreign_host():
     claimed = TokenClaim(lambda _asked: ACME.id)
     for also in ([], [claimed]):
-        status, headers, _ = await _asgi("portal.acme.test", directory=Down(), also=also)
+        status, headers, _ = await asgi("portal.acme.test", directory=Down(), also=also)
         assert (status, headers["x-error-code"]) == (503, "tenant_not_ready")
 
 
@@ -207,7 +101,7 @@ async def test_a_directory_that_is_down_lets_nobody_in_at_a_foreign_host():
     ],
 )
 async def test_a_token_must_agree_with_an_own_domain_too(host, claimed, status, answer):
-    said = await _both(host, also=[TokenClaim(lambda _asked: claimed.id)])
+    said = await both(host, also=[TokenClaim(lambda _asked: claimed.id)])
     assert said[0] == status
     assert answer in said[2]
 
@@ -224,7 +118,7 @@ TARGETS = [
 
 @pytest.mark.parametrize("target", TARGETS)
 async def test_a_host_that_has_moved_sends_on_path_and_query_as_they_came(target):
-    status, headers, body = await _asgi("OLD.acme.test:8443", target)
+    status, headers, body = await asgi("OLD.acme.test:8443", target)
     assert (status, body) == (308, "")
     assert headers == {
         "location": f"https://portal.acme.test{target.removesuffix('?')}",
@@ -235,12 +129,12 @@ async def test_a_host_that_has_moved_sends_on_path_and_query_as_they_came(target
     path, _, query = target.partition("?")
     for name in ("RAW_URI", "REQUEST_URI"):
         decoded = {"PATH_INFO": "/decoded", name: f"{path}?{query}"}
-        assert _wsgi("OLD.acme.test:8443", environ=decoded) == (status, headers, body)
+        assert wsgi("OLD.acme.test:8443", environ=decoded) == (status, headers, body)
 
 
 def test_a_path_that_the_server_has_decoded_is_written_anew():
     environ = {"SCRIPT_NAME": "/app", "PATH_INFO": "/a b/é".encode().decode("latin-1")}
-    _, headers, _ = _wsgi("old.acme.test", environ={**environ, "QUERY_STRING": "q=%20"})
+    _, headers, _ = wsgi("old.acme.test", environ={**environ, "QUERY_STRING": "q=%20"})
     assert headers["location"] == "https://portal.acme.test/app/a%20b/%C3%A9?q=%20"
 
 
@@ -257,7 +151,7 @@ def test_a_path_that_the_server_has_decoded_is_written_anew():
     ],
 )
 async def test_no_path_becomes_a_part_of_the_host_or_a_header(path, sent_to):
-    status, headers, _ = await _asgi("old.acme.test", path)
+    status, headers, _ = await asgi("old.acme.test", path)
     assert (status, headers["location"]) == (308, f"https://portal.acme.test{sent_to}")
 
 
@@ -273,7 +167,7 @@ async def test_no_path_becomes_a_part_of_the_host_or_a_header(path, sent_to):
 )
 async def test_only_a_trusted_proxy_says_that_it_was_asked_in_the_clear(client, said, scheme):
     headers = [(b"x-forwarded-proto", value) for value in said]
-    _, answered, _ = await _both(
+    _, answered, _ = await both(
         "old.acme.test", "/x", client=client, headers=headers, proxies=["10.0.0.0/8"]
     )
     assert answered["location"] == f"{scheme}://portal.acme.test/x"
@@ -281,16 +175,16 @@ async def test_only_a_trusted_proxy_says_that_it_was_asked_in_the_clear(client, 
 
 async def test_a_client_that_names_a_host_is_sent_to_none_of_his_choice():
     spoof = [(b"x-forwarded-host", b"evil.test"), (b"x-forwarded-proto", b"http")]
-    _, headers, _ = await _both("old.acme.test", "/x", headers=spoof)
+    _, headers, _ = await both("old.acme.test", "/x", headers=spoof)
     assert headers["location"] == "https://portal.acme.test/x"
 
 
 async def test_a_websocket_is_served_where_it_came():
-    assert await _asgi("old.acme.test", kind="websocket") == "websocket.accept"
+    assert await asgi("old.acme.test", kind="websocket") == "websocket.accept"
 
 
 async def test_who_is_not_served_is_not_sent_on():
-    status, headers, body = await _both("old.suspended.test")
+    status, headers, body = await both("old.suspended.test")
     assert (status, headers["x-error-code"]) == (403, "tenant_suspended")
     assert "portal.acme.test" not in body
     assert json.loads(body)["detail"] == "The tenant at 'old.suspended.test' is suspended."
@@ -298,7 +192,7 @@ async def test_who_is_not_served_is_not_sent_on():
 
 def test_what_is_no_network_is_refused_at_the_start():
     options: Any = {"directory": Listed(), "base_domain": "example.com", "proxies": ["everywhere"]}
-    app: Any = _app
+    app: Any = app_of_asgi
     for middleware in (TenantMiddleware, TenantWSGIMiddleware):
         with pytest.raises(ValueError, match=r"."):
             middleware(app, **options)
