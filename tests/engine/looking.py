@@ -1,4 +1,5 @@
-"""What the reconciler finds in a lab, what a repair makes of it, and tenants that have come to grief."""
+"""What the reconciler finds in a lab, what a repair makes of it, the row of an operation, and tenants
+that have come to grief."""
 
 import psycopg
 from psycopg import sql
@@ -57,3 +58,13 @@ async def mark(lab, name, things, comment):
                 sql.SQL(thing.upper()), sql.Identifier(name), sql.Literal(comment)
             )
             conn.execute(statement)
+
+
+async def operation_row(lab, operation):
+    (row,) = await lab.sql(
+        "SELECT *, extract(epoch FROM run_at - clock_timestamp()) AS due_in,"
+        " extract(epoch FROM deadline_at - clock_timestamp()) AS left"
+        " FROM public.operations WHERE id = :id",
+        id=operation.id,
+    )
+    return row

@@ -19,6 +19,7 @@ from controlplane.provisioning.crew import nowhere
 from controlplane.provisioning.leases import Heartbeat, Timing
 from tests.engine.faults import Failure
 from tests.engine.lab import ACTOR
+from tests.engine.looking import operation_row
 from tests.engine.test_harness import resume
 from tests.engine.test_lease import QUICK, claim, until
 from tests.engine.world import assert_world
@@ -31,16 +32,6 @@ def patient(lab):
     engine = lab.engine()
     engine.crew = replace(engine.crew, timing=Timing())
     return engine
-
-
-async def operation_row(lab, operation):
-    (row,) = await lab.sql(
-        "SELECT *, extract(epoch FROM run_at - clock_timestamp()) AS due_in,"
-        " extract(epoch FROM deadline_at - clock_timestamp()) AS left"
-        " FROM public.operations WHERE id = :id",
-        id=operation.id,
-    )
-    return row
 
 
 async def test_a_claim_pays_its_back_off_in_advance(lab):
