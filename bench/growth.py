@@ -1,7 +1,7 @@
 """What grows with the number of tenants, of the sample template: making one, drift, the API, app
 servers' directory and connections, rollouts, the disk. One database that is filled from size to size.
 
-    .venv/bin/python bench/growth.py [--sizes 1000,2000,5000,10000] [--json]    # 1 to 2 hours, 25 GB
+    .venv/bin/python bench/growth.py [--sizes 1000,2000,5000,10000] [--json]    # half an hour or more, 25 GB
 """
 
 import argparse
