@@ -250,6 +250,7 @@ class ClientSettings(BaseModel):
 
     url: str = "http://127.0.0.1:8080"
     token: SecretStr | None = None
+    tenant_template: Path | None = None
 
 
 class DevSettings(BaseModel):

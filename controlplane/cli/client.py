@@ -143,7 +143,9 @@ def _json(answer: httpx2.Response) -> Json:
     try:
         content: Json = answer.json()
     except ValueError:
-        raise CommandFailed(
+        # Without JSON these are a proxy's, whose API is away.
+        away = answer.status_code in {502, 503, 504}
+        raise (ApiUnreachable if away else CommandFailed)(
             f"{answer.url} is not the API: it answered {answer.status_code} without JSON."
         ) from None
     return content

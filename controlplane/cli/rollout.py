@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from controlplane.cli import rollout_watch
+from controlplane import settings
+from controlplane.cli import rollout_release, rollout_watch
 from controlplane.cli.client import ROLLOUTS, Api, open_api
 from controlplane.cli.exits import CommandFailed, Exit
 from controlplane.cli.output import (
@@ -101,26 +102,56 @@ def targets(plan: Json) -> str:
     "--wait/--no-wait", default=True, show_default=True, help="Follow it, or only begin it."
 )
 @click.option("--dry-run", is_flag=True, help="Only plan it.")
+@click.option(
+    "--release",
+    is_flag=True,
+    help="As a release's job: wait for an API with this installation's tenant template, and follow its"
+    " rollout where it has begun already.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(0),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --release: wait so long for that API.",
+)
 @output_option
-def start(*, wait: bool, dry_run: bool, output: Output, **policy: Any) -> None:
+def start(
+    *, wait: bool, dry_run: bool, release: bool, patience: float, output: Output, **policy: Any
+) -> None:
     """Begin to upgrade every schema that is behind, and watch it.
 
     Exit code 0 where every one was upgraded or skipped.
     """
+    if release and policy["to"]:
+        raise click.UsageError(
+            "--release goes to the newest revision, --to back: give one of them."
+        )
     if dry_run:
         asyncio.run(_plan(policy_of(policy), output))
     else:
-        asyncio.run(_start(policy_of(policy), wait=wait, output=output))
+        patience_s = patience if release else None
+        asyncio.run(_start(policy_of(policy), patience_s, wait=wait, output=output))
 
 
-async def _start(policy: Json, *, wait: bool, output: Output) -> None:
+async def _start(policy: Json, patience_s: float | None, *, wait: bool, output: Output) -> None:
     async with open_api() as api:
-        rollout = await api.post(ROLLOUTS, policy)
+        rollout = await _begun(api, policy, patience_s)
         if wait:
             await _followed(api, rollout, output, timeout_s=None)
         else:
             tell("Begun. Watch it by: controlplane rollout watch")
             _print(rollout, output)
+
+
+async def _begun(api: Api, policy: Json, patience_s: float | None) -> Json:
+    if patience_s is None:
+        return await api.post(ROLLOUTS, policy)
+    from controlplane.tenancy.template import load  # noqa: PLC0415  the help must not wait
+
+    digest = load(settings.load_client().tenant_template).digest
+    return await rollout_release.begin(api, policy, template_digest=digest, patience_s=patience_s)
 
 
 @command.command("watch")

@@ -87,6 +87,13 @@ class RolloutInProgress(Conflict):
     code = "rollout_in_progress"
 
 
+class OtherRelease(Conflict):
+    """Another release of the tenant template answers than the one that was meant."""
+
+    code = "other_release"
+    retry_after = 2
+
+
 class RolloutRefused(Conflict):
     """The tenant template cannot be rolled out like this."""
 

@@ -78,6 +78,17 @@ class PolicyBody(Struct, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+    template_digest: (
+        Annotated[
+            str,
+            Meta(
+                description="Of the tenant template that is meant, as a rollout's `template_digest` says it:"
+                " an API with another refuses.",
+                pattern=r"^[0-9a-f]{64}$",
+            ),
+        ]
+        | None
+    ) = None
 
     def parsed(self) -> Policy:
         """Raises ValidationFailed with every fault."""
@@ -161,11 +172,12 @@ class RingBody(Struct):
 
 class RolloutBody(Struct):
     """A rollout and how far it is. `error` says why it was halted; `ring` is the one under way,
-    `back`: to an older revision."""
+    `back`: to an older revision. `template_digest` is that of the release whose workers carry it out."""
 
     id: UUID
     state: RolloutState
     revision: str
+    template_digest: str
     back: bool
     ring: str
     rings: list[RingBody]
@@ -237,6 +249,7 @@ def rollout_body(rollout: Rollout, progress: Progress) -> RolloutBody:
         id=rollout.id,
         state=rollout.state,
         revision=rollout.revision,
+        template_digest=rollout.digest,
         back=rollout.policy.back,
         ring=rollout.policy.rings[rollout.ring].name,
         rings=[

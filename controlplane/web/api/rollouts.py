@@ -10,7 +10,7 @@ from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.domain.rollouts import Ask, TargetState
-from controlplane.errors import IdempotencyKeyReused
+from controlplane.errors import IdempotencyKeyReused, OtherRelease
 from controlplane.fleet import planning, requests
 from controlplane.fleet.planning import RolloutPlan
 from controlplane.store import idempotency, rollout_progress, rollouts
@@ -59,6 +59,10 @@ async def plan_rollout(request: ApiRequest, data: JSONBody[PolicyBody]) -> PlanB
 
 async def _plan(request: ApiRequest, conn: AsyncConnection, data: PolicyBody) -> RolloutPlan:
     parts = request.parts
+    if data.template_digest not in (None, parts.template.digest):
+        raise OtherRelease(
+            "This API is of another release: its tenant template is not the one that is meant."
+        )
     app_url = parts.settings.app_database_url.get_secret_value()
     return await planning.plan(
         conn,
@@ -86,7 +90,8 @@ async def start_rollout(
 ) -> Response[RolloutBody]:
     """Begin to upgrade, ring by ring, every tenant's schema that is behind this release's template, or
     with `to` to bring those past an older revision back to it. What a plan refuses is refused here as
-    well. One rollout runs at a time."""
+    well. One rollout runs at a time. 409 `other_release` is for a caller that names its template, as a
+    release's job does: the replica asked is not of that release."""
     require_flags(await request.json(), "rest")
     key = parsed_key(idempotency_key)
     mark = idempotency.fingerprint(request.method, request.scope["path"], await request.body())
