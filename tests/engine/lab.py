@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from psycopg.sql import SQL, Identifier, Literal
+from sqlalchemy import event, text
 
 from controlplane import wiring, worker
 from controlplane.domain.naming import parse_subdomain
@@ -175,6 +176,23 @@ class Lab:
                 return list(result) if result.returns_rows else []
 
             yield ask
+
+
+@asynccontextmanager
+async def setting(lab: Lab, name: str, value: str) -> AsyncIterator[None]:
+    """The worker's sessions begin with this setting instead of the product's."""
+
+    def begin(connection: Any, _record: object) -> None:
+        connection.cursor().execute(SQL("SET {} = {}").format(Identifier(name), Literal(value)))
+        connection.commit()
+
+    owner = lab.parts.owner
+    await owner.dispose()
+    event.listen(owner.sync_engine, "connect", begin)
+    try:
+        yield
+    finally:
+        event.remove(owner.sync_engine, "connect", begin)
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ from controlplane.store.operations import OperationView
 from tests.database import Database
 from tests.engine.erasure import erase
 from tests.engine.hands import Killed, Workers
-from tests.engine.lab import ACTOR, Lab, open_lab
+from tests.engine.lab import ACTOR, Lab, open_lab, setting
 from tests.engine.model import Model
 from tests.engine.names import outlast_holds
 from tests.engine.world import World, assert_journal, assert_world, fingerprint
@@ -278,10 +278,13 @@ class Stage(Workers):
 
 @asynccontextmanager
 async def open_stage(database: Database, folder: Path) -> AsyncIterator[Stage]:
-    """With everything in memory but the database. No lease and no call runs out by itself, however
-    slow the machine is."""
+    """With everything in memory but the database. No lease, no call and no transaction of who is
+    frozen runs out by itself, however slow the machine is."""
     patient = {"CONTROLPLANE_WORKER_LEASE_S": "86400", "CONTROLPLANE_WORKER_CALL_S": "3600"}
-    async with open_lab(database, folder, more=patient) as lab:
+    async with (
+        open_lab(database, folder, more=patient) as lab,
+        setting(lab, "idle_in_transaction_session_timeout", "1h"),
+    ):
         stage = await Stage.open(lab)
         try:
             yield stage

@@ -5,11 +5,10 @@ from contextlib import asynccontextmanager
 from typing import Any, LiteralString
 
 import psycopg
-from sqlalchemy import event
 
 from controlplane.store.operations import OperationView
 from tests.engine.faults import Failure
-from tests.engine.lab import Lab
+from tests.engine.lab import Lab, setting
 
 PLACES_OUTSIDE = (
     *(f"step:{step}:before-begin" for step in ("schema", "admin", "activate")),
@@ -37,17 +36,8 @@ WAYS = [(PLACES_OUTSIDE, "succeeded"), (PLACES_BACK, "failed")]
 @asynccontextmanager
 async def in_a_hurry(lab: Lab) -> AsyncIterator[None]:
     """The lab's worker waits a tenth of a second for a lock."""
-
-    def shorten(connection: Any, _record: object) -> None:
-        connection.cursor().execute("SET lock_timeout = '100ms'")
-        connection.commit()
-
-    await lab.parts.owner.dispose()
-    event.listen(lab.parts.owner.sync_engine, "connect", shorten)
-    try:
+    async with setting(lab, "lock_timeout", "100ms"):
         yield
-    finally:
-        event.remove(lab.parts.owner.sync_engine, "connect", shorten)
 
 
 async def failures(lab: Lab, operation: OperationView) -> list[tuple[str, Any]]:

@@ -28,6 +28,7 @@ AHEAD = {
 }
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.requires("faketime")
 async def test_workers_an_hour_before_and_an_hour_behind_work_as_any_other(database, tmp_path):
     zone = tmp_path / "zone" / "apps.test"
