@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from controlplane.store import (
+from controlplane.store import (  # noqa: F401  a table is known once its module is imported
     admin_tables,
     columns,
     domain_tables,
@@ -34,19 +34,8 @@ from controlplane.store import (
 )
 from controlplane.store.columns import now
 
-# All that there are, with the installation's own below: importing a module makes its tables known.
+# All that there are, with the installation's own below.
 metadata = columns.metadata
-_KINDS = (
-    admin_tables,
-    domain_tables,
-    drift_tables,
-    mail_tables,
-    operation_tables,
-    ratelimit_tables,
-    rollout_tables,
-    tenant_tables,
-    warm_tables,
-)
 
 # Made by the first migration; what is ours carries this id in its mark.
 installation = Table(

@@ -8,7 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy import Column, Index, Text, Uuid
 from sqlalchemy.dialects.postgresql import INET, JSONB
 
-from controlplane.tenancy import account_tables, login_tables
+from controlplane.tenancy import (  # noqa: F401  a table is known once its module is imported
+    account_tables,
+    login_tables,
+)
 from controlplane.tenancy.columns import (
     choice,
     document,
@@ -24,9 +27,8 @@ from controlplane.tenancy.tenant_table import core_metadata, core_table, tenant_
 # `tenant_table` for the tables.py of tenant templates.
 __all__ = ["audit_events", "metadata", "settings", "tenant_table"]
 
-# All that there are, with those below: importing a module makes its tables known.
+# All that there are, with those below.
 metadata = core_metadata
-_KINDS = (account_tables, login_tables)
 
 settings = core_table(
     "settings",
