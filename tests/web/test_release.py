@@ -108,7 +108,7 @@ async def test_what_is_refused_for_good_is_not_waited_for(replicas, fleet):
 @pytest.mark.parametrize("name", ["migrate", "rollout"])
 def test_the_jobs_of_the_examples_run_commands_that_there_are(name):
     job = (JOBS / f"{name}-job.yaml").read_text(encoding="utf-8")
-    ((program, *arguments),) = (line.split(", ") for line in re.findall(r"args: \[(.*)\]", job))
+    ((program, *arguments),) = (line.split(", ") for line in re.findall(r"command: \[(.*)\]", job))
     assert program == "controlplane"
     found: click.Command = root
     while isinstance(found, click.Group):
