@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.database import VERSIONS, Database, Server, fresh_database, running_server
 from tests.redis import RedisServer, running_redis
@@ -42,6 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_held] = contextlib.ExitStack()
+    _let_examples_take_their_time()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -95,6 +97,14 @@ def redis() -> Iterator[RedisServer]:
     _require(("redis-server",))
     with running_redis() as server:
         yield server
+
+
+def _let_examples_take_their_time() -> None:
+    """Hypothesis fails what takes a fifth of a second, as anything may on a busy machine."""
+    usual = settings()
+    hurried = [*usual.suppress_health_check, HealthCheck.too_slow]
+    settings.register_profile("patient", usual, deadline=None, suppress_health_check=hurried)
+    settings.load_profile("patient")
 
 
 def _run_server(config: pytest.Config) -> Server:
