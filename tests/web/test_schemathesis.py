@@ -99,6 +99,7 @@ async def generate(target: Target, folder: Path, token: str, *options: str) -> N
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{target.url}/api/openapi.json"),
         *("-H", f"Authorization: Bearer {token}", "--max-examples", str(target.examples)),
         *("--continue-on-failure", "--request-timeout", "60", "--no-color"),
+        *("--suppress-health-check", "too_slow"),  # as it is on a busy machine
         *("--generation-database", "none", *options),
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
