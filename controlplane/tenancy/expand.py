@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from controlplane.tenancy.findings import Rule
-from controlplane.tenancy.sqltext import without_literals
+from controlplane.tenancy.sqltext import parts, words
 
 _BREAKS = "An app server of the release before still asks for what was there."
 _READS = "It reads the whole table, and nobody writes to it meanwhile."
@@ -17,8 +17,11 @@ _REWRITES = "It writes the whole table anew, and nobody reads it meanwhile."
 _LATER = "Leave it to a later release, when nobody asks for it any more."
 # What follows ADD and DROP where that is no column; COLUMN may be left away.
 _NO_COLUMN = r"(?!COLUMN\b|CONSTRAINT\b|CHECK\b|UNIQUE\b|PRIMARY\b|FOREIGN\b|EXCLUDE\b|NOT\b)"
-_ADDS = rf"^ALTER TABLE .*\bADD (COLUMN (IF NOT EXISTS )?|{_NO_COLUMN})"
-_DROPS = rf"^ALTER TABLE .*\bDROP (COLUMN\b|{_NO_COLUMN}(?!DEFAULT\b|EXPRESSION\b|IDENTITY\b))"
+# Patterns see one action of an ALTER TABLE at a time, behind the table's plain name.
+_ALTERS = r"^ALTER TABLE \S+ "
+_COLUMN = rf"{_ALTERS}ALTER (COLUMN )?(?!COLUMN\b)\S+"
+_ADDS = rf"{_ALTERS}ADD (COLUMN (IF NOT EXISTS )?|{_NO_COLUMN})"
+_DROPS = rf"{_ALTERS}DROP (COLUMN\b|{_NO_COLUMN})"
 _RESTRICTS = r"(CHECK|FOREIGN KEY|UNIQUE|EXCLUDE|PRIMARY KEY)\b"
 # Another value for each row, so each is written.
 _VOLATILE = (
@@ -30,22 +33,22 @@ RULES: list[tuple[str, Rule]] = [
     (_DROPS, Rule("drops-column", _BREAKS, _LATER)),
     (r"^REVOKE\b", Rule("revokes", _BREAKS, _LATER)),
     (
-        r"^ALTER (TABLE|VIEW|MATERIALIZED VIEW) .*\bRENAME\b",
+        rf"{_ALTERS}RENAME\b|^ALTER (VIEW|MATERIALIZED VIEW) .*\bRENAME\b",
         Rule("renames", _BREAKS, "Add the new one, copy, and drop the old one in a later release."),
     ),
     (
-        r"^ALTER TABLE .*\bALTER (COLUMN )?\S+ (SET DATA )?TYPE\b",
+        rf"{_COLUMN} (SET DATA )?TYPE\b",
         Rule("changes-type", _REWRITES, "Add a column of the new type beside it."),
     ),
     (
         (
-            rf"{_ADDS}.*(\bDEFAULT\b.*\b{_VOLATILE} ?\(|\bSTORED\b)"
-            r"|^ALTER TABLE .*\bSET (LOGGED|UNLOGGED|ACCESS METHOD|TABLESPACE)\b|^CLUSTER\b"
+            rf"{_ADDS}.*(\bDEFAULT\b.*\b{_VOLATILE} ?\(|\) ?STORED\b)"
+            rf"|{_ALTERS}SET (LOGGED|UNLOGGED|ACCESS METHOD|TABLESPACE)\b|^CLUSTER\b"
         ),
         Rule("rewrites-table", _REWRITES, "Add the column without, and fill it in batches."),
     ),
     (
-        r"^ALTER TABLE .*\bALTER (COLUMN )?\S+ SET NOT NULL\b",
+        rf"{_COLUMN} SET NOT NULL\b|{_ALTERS}ADD (CONSTRAINT \S+ )?NOT NULL\b",
         Rule(
             "sets-not-null",
             "An app server of the release before may write NULL; and it reads the whole table.",
@@ -53,11 +56,11 @@ RULES: list[tuple[str, Rule]] = [
         ),
     ),
     (
-        r"^ALTER TABLE .*\bALTER (COLUMN )?\S+ DROP DEFAULT\b",
+        rf"{_COLUMN} DROP DEFAULT\b",
         Rule("removes-default", "An app server of the release before may rely on it.", _LATER),
     ),
     (
-        rf"{_ADDS}(?!.*\bDEFAULT\b).*\bNOT NULL\b",
+        rf"{_ADDS}(?!.*\b(DEFAULT|GENERATED)\b).*\bNOT NULL\b",
         Rule(
             "adds-not-null",
             "It fails on a table with rows, and for app servers of the release before.",
@@ -74,7 +77,7 @@ RULES: list[tuple[str, Rule]] = [
         ),
     ),
     (
-        rf"^ALTER TABLE .*\bADD (CONSTRAINT \S+ )?{_RESTRICTS}|^CREATE UNIQUE INDEX\b",
+        rf"{_ALTERS}ADD (CONSTRAINT \S+ )?{_RESTRICTS}|^CREATE UNIQUE INDEX\b",
         Rule(
             "restricts-rows",
             "An app server of the release before may write what it does not allow.",
@@ -82,7 +85,10 @@ RULES: list[tuple[str, Rule]] = [
         ),
     ),
     (
-        rf"^ALTER TABLE .*\bADD (CONSTRAINT \S+ )?(?!.*\bNOT VALID\b){_RESTRICTS}",
+        (
+            rf"{_ALTERS}ADD (CONSTRAINT \S+ )?(?!.*\bNOT VALID\b|.*\bUSING INDEX (?!TABLESPACE\b))"
+            rf"{_RESTRICTS}"
+        ),
         Rule("checks-rows", _READS, "Add it NOT VALID, where the table may be large."),
     ),
     (
@@ -90,7 +96,7 @@ RULES: list[tuple[str, Rule]] = [
         Rule("builds-index", _READS, "Fine for small tables; mind those that may be large."),
     ),
     (
-        r"^(UPDATE|DELETE)\b",
+        r"^(UPDATE|DELETE|MERGE)\b|^WITH\b.*\b(UPDATE (ONLY )?\S+ SET|DELETE FROM|MERGE INTO)\b",
         Rule(
             "changes-rows",
             "It keeps all of these rows locked until every statement of the upgrade has ended.",
@@ -120,12 +126,20 @@ HOLDS_SEVERAL = Rule(
     "Change one table in each release, or roll out with a shorter `--lock-timeout`.",
 )
 _COMPILED = [(re.compile(pattern, re.IGNORECASE), rule) for pattern, rule in RULES]
-_MADE = re.compile(r"^CREATE TABLE (?:IF NOT EXISTS )?(\S+)", re.IGNORECASE)
+_NAME = r"([^\s(,;*]+)"
+_MADE = re.compile(rf"^CREATE (?:UNLOGGED )?TABLE (?:IF NOT EXISTS )?{_NAME}", re.IGNORECASE)
+_ACTIONS = re.compile(
+    rf"^ALTER TABLE (?:IF EXISTS )?(?:ONLY )?{_NAME}(?: ?\*)? (.*)", re.IGNORECASE
+)
 _TABLE = re.compile(
-    r"^(?:ALTER TABLE|CREATE (?:UNIQUE )?INDEX .*?\bON|UPDATE|DELETE FROM|TRUNCATE(?: TABLE)?|LOCK(?: TABLE)?)"
-    r" (?:IF EXISTS )?(?:ONLY )?(\S+)",
+    r"^(?:ALTER TABLE|CREATE (?:UNIQUE )?INDEX .*?\bON|UPDATE|DELETE FROM|TRUNCATE(?: TABLE)?"
+    r"|LOCK(?: TABLE)?|DROP TABLE|(?:CREATE|ALTER|DROP) POLICY (?:IF EXISTS )?\S+ ON)"
+    rf" (?:IF EXISTS )?(?:ONLY )?{_NAME}",
     re.IGNORECASE,
 )
+# Their locks are on rows: nobody waits for the table.
+_ROWS = re.compile(r"^(UPDATE|DELETE)\b", re.IGNORECASE)
+_REFERENCES = re.compile(rf"\bREFERENCES {_NAME}", re.IGNORECASE)
 _UNCHECKED = re.compile(r"\bADD CONSTRAINT (\S+) .*\bNOT VALID\b", re.IGNORECASE)
 _CHECKED = re.compile(r"\bVALIDATE CONSTRAINT (\S+)", re.IGNORECASE)
 _VERSIONS = "alembic_version"
@@ -133,11 +147,13 @@ _VERSIONS = "alembic_version"
 
 @dataclass(frozen=True)
 class _Told:
-    """A statement, its words, and the table that it changes, if that was there before."""
+    """A statement, what it says, action by action, the table that it changes, if that was there before,
+    and those that it locks as well."""
 
     statement: str
-    words: str
+    says: tuple[str, ...]
     table: str | None
+    refers: frozenset[str]
 
 
 def warnings(statements: Iterable[str]) -> Iterator[tuple[Rule, str]]:
@@ -145,7 +161,7 @@ def warnings(statements: Iterable[str]) -> Iterator[tuple[Rule, str]]:
     told = list(_told(statements))
     for each in told:
         for pattern, rule in _COMPILED:
-            if pattern.search(each.words):
+            if any(map(pattern.search, each.says)):
                 yield rule, each.statement
     yield from _validated_at_once(told)
     yield from _several(told)
@@ -154,26 +170,43 @@ def warnings(statements: Iterable[str]) -> Iterator[tuple[Rule, str]]:
 def _told(statements: Iterable[str]) -> Iterator[_Told]:
     nobodys = {_VERSIONS}
     for statement in statements:
-        words = " ".join(without_literals(statement).split())
-        if found := _MADE.match(words):
-            nobodys.add(found[1])
-        table = _TABLE.match(words)
-        if table is None or table[1].rpartition(".")[2] not in nobodys:
-            yield _Told(statement, words, table[1] if table else None)
+        line = words(statement)
+        if made := _MADE.match(line):
+            nobodys.add(_key(made[1]))
+        found = _TABLE.match(line)
+        table = _key(found[1]) if found else None
+        if table not in nobodys:
+            refers = frozenset(map(_key, _REFERENCES.findall(line)))
+            yield _Told(statement, _actions(line), table, refers - nobodys)
+
+
+def _actions(line: str) -> tuple[str, ...]:
+    found = _ACTIONS.match(line)
+    if found is None:
+        return (line,)
+    return tuple(f"ALTER TABLE {found[1]} {action}" for action in parts(found[2]))
+
+
+def _key(name: str) -> str:
+    """The same for a table, whether it is quoted or not."""
+    return name.rpartition(".")[2].lower().removesuffix("_")
 
 
 def _validated_at_once(told: Iterable[_Told]) -> Iterator[tuple[Rule, str]]:
     added: set[str] = set()
     for each in told:
-        added.update(_UNCHECKED.findall(each.words))
-        if added.intersection(_CHECKED.findall(each.words)):
+        added.update(name for action in each.says for name in _UNCHECKED.findall(action))
+        if added.intersection(name for action in each.says for name in _CHECKED.findall(action)):
             yield VALIDATES_AT_ONCE, each.statement
 
 
 def _several(told: Iterable[_Told]) -> Iterator[tuple[Rule, str]]:
-    tables: set[str] = set()
+    """Once: it says it of all that follow."""
+    held: set[str] = set()
     for each in told:
-        if each.table is not None and each.table not in tables:
-            tables.add(each.table)
-            if len(tables) == 2:  # noqa: PLR2004  the second one says it all
-                yield HOLDS_SEVERAL, each.statement
+        changed = set() if each.table is None else {each.table}
+        if held and (changed | each.refers) - held:
+            yield HOLDS_SEVERAL, each.statement
+            return
+        if not _ROWS.match(each.says[0]):
+            held |= changed

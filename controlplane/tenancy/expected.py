@@ -3,6 +3,7 @@
 import re
 
 from controlplane.tenancy.compile import SCHEMA, Script
+from controlplane.tenancy.sqltext import plain
 
 _NAME = rf'(?:{SCHEMA}\.)?"?(\w+)"?'
 _CREATE = re.compile(rf"CREATE TABLE {_NAME}", re.IGNORECASE)
@@ -19,7 +20,7 @@ def rights_by_table(script: Script) -> Rights:
     so that no second list can differ."""
     rights: Rights = {}
     for statement in script.statements:
-        _apply(statement, rights)
+        _apply(plain(statement), rights)
     return rights
 
 

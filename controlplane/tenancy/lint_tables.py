@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from controlplane.tenancy.compile import ROLE, SCHEMA, TENANT_ID, Script
 from controlplane.tenancy.findings import Finding, Rule
 from controlplane.tenancy.revisions import CONTEXT
-from controlplane.tenancy.sqltext import without_literals
+from controlplane.tenancy.sqltext import parts, plain, without_literals
 from controlplane.tenancy.versions import VERSIONS
 
 # Tables of schema public: a path to a schema that is missing must never find one of these names.
@@ -74,13 +74,15 @@ OUTSIDE = Rule(
 )
 
 _NAME = rf'(?:{SCHEMA}\.)?"?(\w+)"?'
-_CREATE = re.compile(
-    rf"CREATE (?:UNLOGGED |TEMP |TEMPORARY )?TABLE (?:IF NOT EXISTS )?{_NAME}", re.IGNORECASE
-)
-_ALTER = re.compile(rf"ALTER TABLE (?:ONLY )?{_NAME} (.*)", re.IGNORECASE)
+_CREATE = re.compile(rf"CREATE (?:UNLOGGED |TEMP |TEMPORARY )?TABLE {_NAME}", re.IGNORECASE)
+# Here nothing says how its table is protected.
+_FILLS = re.compile(r"(?:SELECT|WITH)\b.*(?<!\bINSERT )(?<!\bMERGE )\bINTO\b", re.IGNORECASE)
+_ALTER = re.compile(rf"ALTER TABLE (?:ONLY )?{_NAME}(?: ?\*)? (.*)", re.IGNORECASE)
+_SECURITY = re.compile(r"ALTER TABLE .*\bROW LEVEL SECURITY\b", re.IGNORECASE)
 _RENAME = re.compile(rf"RENAME TO {_NAME}", re.IGNORECASE)
 _GONE = re.compile(rf"DROP TABLE {_NAME}", re.IGNORECASE)
-_POLICY = re.compile(rf"(CREATE|ALTER|DROP) POLICY (\w+) ON {_NAME}", re.IGNORECASE)
+_POLICY = re.compile(rf'(CREATE|ALTER|DROP) POLICY "?(\w+)"? ON {_NAME}', re.IGNORECASE)
+_ANY_POLICY = re.compile(r"(CREATE|ALTER|DROP) POLICY\b", re.IGNORECASE)
 _RIGHTS = re.compile(r"(GRANT|REVOKE)\b", re.IGNORECASE)
 _GRANT = re.compile(rf"GRANT ([A-Z, ]+) ON (?:TABLE )?{_NAME} TO (\w+)", re.IGNORECASE)
 _REFERENCES = re.compile(r'REFERENCES "?(\w+)"?', re.IGNORECASE)
@@ -92,9 +94,11 @@ _ANY = re.compile(r"\b(PRIMARY KEY|UNIQUE|CHECK|FOREIGN KEY|EXCLUDE|REFERENCES)\
 _DML = frozenset(["SELECT", "INSERT", "UPDATE", "DELETE"])
 
 _POLICIES = {
-    "tenant_access": "PERMISSIVE FOR ALL TO PUBLIC USING (true) WITH CHECK (true)",
-    "tenant_rows": f"RESTRICTIVE FOR ALL TO PUBLIC USING (tenant_id = {CONTEXT})"
-    f" WITH CHECK (tenant_id = {CONTEXT})",
+    "tenant_access": plain("PERMISSIVE FOR ALL TO PUBLIC USING (true) WITH CHECK (true)"),
+    "tenant_rows": plain(
+        f"RESTRICTIVE FOR ALL TO PUBLIC USING (tenant_id = {CONTEXT})"
+        f" WITH CHECK (tenant_id = {CONTEXT})"
+    ),
 }
 
 # What a statement says about its table, and what it takes back.
@@ -105,8 +109,8 @@ _FACTS = {
     "forced": re.compile(r"(?<!\bNO )\bFORCE ROW LEVEL SECURITY", re.IGNORECASE),
 }
 _UNDONE = {
-    "column": re.compile(r"\bDROP COLUMN tenant_id\b", re.IGNORECASE),
-    "pinned": re.compile(r"\bDROP CONSTRAINT ck_\w+_tenant_id\b", re.IGNORECASE),
+    "column": re.compile(r'\b(DROP|ALTER|RENAME) (COLUMN )?"?tenant_id\b', re.IGNORECASE),
+    "pinned": re.compile(r'\bDROP CONSTRAINT "?ck_\w+_tenant_id\b', re.IGNORECASE),
     "enabled": re.compile(r"\bDISABLE ROW LEVEL SECURITY", re.IGNORECASE),
     "forced": re.compile(r"\bNO FORCE ROW LEVEL SECURITY", re.IGNORECASE),
 }
@@ -127,8 +131,8 @@ class _Table:
 def breaches(script: Script) -> Iterator[Finding]:
     tables: dict[str, _Table] = {}
     for statement, origin in zip(script.statements, script.origins, strict=True):
-        line = " ".join(statement.split())
-        for rule in [*_apply(line, origin, tables), *_constraints(line, tables)]:
+        line = plain(statement)
+        for rule in [*_apply(line, tables, _Table(origin, statement)), *_constraints(line, tables)]:
             yield Finding(rule, origin, statement)
     for name, table in tables.items():
         for rule in _missing(name, table.facts):
@@ -144,25 +148,27 @@ def _missing(name: str, facts: set[str]) -> Iterator[Rule]:
         yield NAME
 
 
-def _apply(line: str, origin: str, tables: dict[str, _Table]) -> Iterator[Rule]:
+def _apply(line: str, tables: dict[str, _Table], made: _Table) -> Iterator[Rule]:
     if found := _CREATE.match(line):
-        tables[found[1]] = _Table(origin, line)
-        _note(tables[found[1]], line)
-    elif found := _ALTER.match(line):
+        tables[found[1]] = made
+        _note(made, line)
+    elif (found := _ALTER.match(line)) and found[1] in tables:
         _alter(found[1], found[2], tables)
     elif found := _GONE.match(line):
         tables.pop(found[1], None)
-    elif found := _POLICY.match(line):
-        yield from _policy(found[1].upper(), found[2], tables.get(found[3]), line)
+    elif _ANY_POLICY.match(line):
+        yield from _policy(line, tables)
     elif _RIGHTS.match(line):
         yield from _grant(line, tables)
+    elif _FILLS.match(line) or _SECURITY.match(line):
+        yield UNPROTECTED
 
 
 def _alter(name: str, change: str, tables: dict[str, _Table]) -> None:
-    if name in tables:
-        _note(tables[name], change)
-        if renamed := _RENAME.match(change):
-            tables[renamed[1]] = tables.pop(name)
+    for part in parts(change):
+        _note(tables[name], part)
+    if renamed := _RENAME.match(change):
+        tables[renamed[1]] = tables.pop(name)
 
 
 def _note(table: _Table, text: str) -> None:
@@ -170,10 +176,13 @@ def _note(table: _Table, text: str) -> None:
     table.facts |= {fact for fact, pattern in _FACTS.items() if pattern.search(text)}
 
 
-def _policy(verb: str, name: str, table: _Table | None, line: str) -> Iterator[Rule]:
-    if table and verb == "DROP":
+def _policy(line: str, tables: dict[str, _Table]) -> Iterator[Rule]:
+    """As with grants: what it opens is not guessed."""
+    verb, name, of = found.groups() if (found := _POLICY.match(line)) else ("", "", "")
+    table = tables.get(of)
+    if table and verb == "drop":
         table.facts.discard(name)
-    elif table and verb == "CREATE" and line.partition(" AS ")[2] == _POLICIES.get(name):
+    elif table and verb == "create" and line.partition(" as ")[2] == _POLICIES.get(name):
         table.facts.add(name)
     else:
         yield POLICY

@@ -20,6 +20,8 @@ _LEXEME = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _BLOCK_EDGE = re.compile(r"/\*|\*/")
+_SIGN = re.compile(r"\W")
+_MAYBE = re.compile(r"\bif (not )?exists ")
 
 
 def statements(sql: str) -> list[str]:
@@ -41,6 +43,37 @@ def without_literals(sql: str) -> str:
     """The statement with every literal emptied, so that rules judge only its words."""
     literal = {"escape", "string", "dollar"}
     return "".join("''" if kind in literal else text for kind, text in _lexemes(sql))
+
+
+def words(sql: str) -> str:
+    """The statement on one line, as `without_literals`; a quoted name is one word, and never a keyword's."""
+    literal = {"escape", "string", "dollar"}
+    told = (
+        "''" if kind in literal else f"{_SIGN.sub('_', text[1:-1])}_" if kind == "name" else text
+        for kind, text in _lexemes(sql)
+    )
+    return " ".join("".join(told).split())
+
+
+def plain(sql: str) -> str:
+    """The statement on one line, in lower case but for literals and quoted names, and saying of nothing
+    that it need not be there: whatever means the same reads the same."""
+    kept = {"escape", "string", "dollar", "name"}
+    told = (text if kind in kept else text.lower() for kind, text in _lexemes(sql))
+    return _MAYBE.sub("", " ".join("".join(told).split()))
+
+
+def parts(sql: str) -> list[str]:
+    """What stands between the commas that are in no parentheses: the actions of an ALTER TABLE."""
+    found, depth = [""], 0
+    for kind, text in _lexemes(sql):
+        for sign in text if kind == "other" else [text]:
+            depth += (sign in {"(", "["}) - (sign in {")", "]"})
+            if sign == "," and not depth:
+                found.append("")
+            else:
+                found[-1] += sign
+    return [part.strip() for part in found]
 
 
 def _lexemes(sql: str) -> Iterator[tuple[str, str]]:
