@@ -178,7 +178,8 @@ class _AtOnce:
         take = statements.TAKE.format(**known).as_string()
         finish = statements.FINISH.format(**known).as_string()
         limits = statements.limits(rollout.policy)
-        begun = f"BEGIN;\n{identify(_NOBODY)};\n{take};\n{enter(_NOBODY)};\n{limits};\n"
+        # It reads the tenant's revision, which somebody else may have locked.
+        begun = f"BEGIN;\n{identify(_NOBODY)};\n{limits};\n{take};\n{enter(_NOBODY)};\n"
         return begun, f"{finish};\n{statements.NUMBER}"
 
     async def _committed(self, usual: Sequence[_Usual], error: DBAPIError) -> int:

@@ -29,6 +29,7 @@ Failpoint = Callable[[str], Awaitable[None]]
 _PASSING = ("40", "53", "55", "57014")
 # Of these the message names tables and columns; of others it may quote a tenant's data.
 _TOLD = "42"
+_LOCKED = "55P03"
 _TELLS = 300
 _OPERATION_S = 1.0
 
@@ -81,7 +82,7 @@ class Upgrader:
         tenant_id: UUID,
         tried: DBAPIError | None,
     ) -> Outcome:
-        held, heads = await self._hold(conn, rollout, tenant_id)
+        held, heads, refused = await self._hold(conn, rollout, tenant_id)
         await self.failpoint("held")
         if held is None:
             return Outcome.MISSED
@@ -110,25 +111,28 @@ class Upgrader:
                 )
                 return Outcome.PUT_OFF
             case Refuse(code, detail):
+                await driver.rows_of_each(conn, BACK)
                 return await _fail(conn, rollout, tenant_id, code, detail)
-        return await self._upgrade(conn, rollout, tenant_id, held, heads, tried=tried)
+        return await self._upgrade(conn, rollout, tenant_id, held, heads, tried=refused or tried)
 
     async def _hold(
         self, conn: AsyncConnection, rollout: Rollout, tenant_id: UUID
-    ) -> tuple[Held | None, str | None]:
-        """Hold the target and ask its schema for its revision, in one message."""
+    ) -> tuple[Held | None, str | None, DBAPIError | None]:
+        """Hold the target and ask its schema for its revision, in one message; that is empty where
+        somebody else has it locked, with the error."""
         await statements.prepare(conn)
         message = journal.hold_message(rollout, tenant_id, installation=self.installation)
+        asks = f"{statements.limits(rollout.policy)};\n{enter(tenant_id)};\n{HEADS}"
         try:
-            answers = await driver.rows_of_each(conn, f"{message};\n{enter(tenant_id)};\n{HEADS}")
+            answers = await driver.rows_of_each(conn, f"{message};\n{asks}")
         except DBAPIError as error:
-            # Of the control plane's own tables nothing is ever undefined or forbidden.
-            if not (sqlstate(error) or "").startswith(_TOLD):
+            # The control plane's own tables are there, are not forbidden, and their rows passed over.
+            if not (sqlstate(error) or "").startswith((_TOLD, _LOCKED)):
                 raise
             await driver.rows_of_each(conn, BACK)
             held = await journal.hold(conn, rollout, tenant_id, installation=self.installation)
-            return held, None
-        return journal.held(answers), answers[-1][0][0]
+            return (held, "", error) if sqlstate(error) == _LOCKED else (held, None, None)
+        return journal.held(answers), answers[-1][0][0], None
 
     async def _upgrade(
         self,
@@ -145,6 +149,7 @@ class Upgrader:
             detail = "The tenant's schema is missing, has no revision or is not ours; look at it."
             return await _fail(conn, rollout, tenant_id, "schema_missing", detail)
         if tried is not None:
+            await driver.rows_of_each(conn, BACK)
             return await _database_failed(conn, rollout, tenant_id, held.attempt + 1, tried)
         try:
             await self.way.prepare(heads, to=_aim(rollout))
@@ -221,7 +226,7 @@ def told(error: DBAPIError) -> tuple[str, str]:
     kind, state = type(error.orig).__name__, sqlstate(error) or ""
     if state.startswith(_TOLD) and isinstance(error.orig, DriverError):
         return "sql_failed", f"{kind}: {error.orig.diag.message_primary}"[:_TELLS]
-    if state.startswith("55P03"):
+    if state == _LOCKED:
         return "lock_not_available", "A table of the tenant's was in use for too long."
     return "sql_failed", f"PostgreSQL refused it ({kind}, {state}{_place(error)})."
 
