@@ -48,7 +48,11 @@ async def _begun(api: Api, body: Json) -> Json:
         if error.problem.get("code") != RolloutInProgress.code:
             raise
         (newest,) = await api.items(ROLLOUTS, 1)
-        if newest["state"] in ENDED or newest["template_digest"] != body["template_digest"]:
+        # One to an older revision is of the same template, and the opposite of what is meant.
+        if newest["back"] or newest["template_digest"] != body["template_digest"]:
             raise
+        if newest["state"] in ENDED:
+            # Since a moment ago: there is room for another, which finds who is left.
+            return await api.post(ROLLOUTS, body)
         tell("It has begun already.")
         return newest

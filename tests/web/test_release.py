@@ -12,7 +12,7 @@ from controlplane.cli import rollout_release
 from controlplane.cli.client import Api, ApiRefused, ApiUnreachable
 from controlplane.cli.rollout_release import begin
 from controlplane.cli.root import root
-from tests.integration.fleet.ground import open_fleet
+from tests.integration.fleet.ground import AFTER, BEFORE, open_fleet
 from tests.web.calls import open_site
 from tests.web.test_rollouts import ROLLOUTS, with_template
 
@@ -32,6 +32,15 @@ class _InTurn(Api):
 
     async def post(self, path, body=None):
         return await (self.left.pop(0) if len(self.left) > 1 else self.left[0]).post(path, body)
+
+
+class _EndsMeanwhile(Api):
+    """What is under way ends before anybody asks which it was."""
+
+    async def items(self, path, limit, **params):
+        (newest,) = await super().items(path, limit, **params)
+        await self.post(f"{path}/{newest['id']}/cancel")
+        return await super().items(path, limit, **params)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +106,21 @@ async def test_what_has_begun_is_followed_by_the_job_that_comes_after(fleet, rep
     # Of another release it is none to follow.
     with pytest.raises(ApiRefused, match="rollout_in_progress"):
         await begin(Api(before), SLOW, template_digest=fleet.old.digest, patience_s=0)
+
+
+async def test_a_rollout_to_an_older_revision_is_not_taken_for_the_releases(fleet, replicas):
+    _, _, this = replicas
+    await fleet.sql("UPDATE public.tenants SET revision = :at", at=AFTER)
+    await fleet.begin(to=BEFORE, back=True)
+    with pytest.raises(ApiRefused, match="rollout_in_progress"):
+        await begin(Api(this), SLOW, template_digest=fleet.new.digest, patience_s=0)
+
+
+async def test_after_one_that_has_just_ended_another_is_begun(fleet, replicas):
+    _, _, this = replicas
+    told = {"template_digest": fleet.new.digest, "patience_s": 0}
+    first = await begin(Api(this), SLOW, **told)
+    assert (await begin(_EndsMeanwhile(this), SLOW, **told))["id"] != first["id"]
 
 
 async def test_what_is_refused_for_good_is_not_waited_for(replicas, fleet):
