@@ -38,7 +38,10 @@ async def begin(
 def _passes(error: ApiRefused | ApiUnreachable) -> bool:
     if isinstance(error, ApiUnreachable):
         return True
-    return error.problem.get("code") == OtherRelease.code or error.problem.get("status") == _AWAY
+    problem = error.problem
+    # A release that does not know the field yet refuses it.
+    unknown = any(fault["pointer"] == "/template_digest" for fault in problem.get("errors", ()))
+    return unknown or problem.get("code") == OtherRelease.code or problem.get("status") == _AWAY
 
 
 async def _begun(api: Api, body: Json) -> Json:

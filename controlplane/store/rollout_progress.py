@@ -47,11 +47,13 @@ class RingCounts:
 
 @dataclass(frozen=True)
 class Progress:
-    """`per_s` is the rate of late, 0 where too few say one; `soaks_for_s` what is left until the ring under way begins."""
+    """`per_s` is the rate of late, 0 where too few say one; `soaks_for_s` what is left until the ring under way
+    begins, `more_soaks_s` those before the rings after it."""
 
     rings: tuple[RingCounts, ...]
     per_s: float
     soaks_for_s: float
+    more_soaks_s: float = 0.0
 
     @property
     def eta_s(self) -> float | None:
@@ -59,7 +61,7 @@ class Progress:
         left = sum(ring.pending for ring in self.rings)
         if left and not self.per_s:
             return None
-        return self.soaks_for_s + (left / self.per_s if left else 0.0)
+        return self.soaks_for_s + self.more_soaks_s + (left / self.per_s if left else 0.0)
 
 
 async def of(conn: AsyncConnection, rollout: Rollout) -> Progress:
@@ -72,7 +74,13 @@ async def of(conn: AsyncConnection, rollout: Rollout) -> Progress:
     )
     soaks = max((rollout.run_at - now).total_seconds(), 0.0)
     ended = rollout.finished_at is not None
-    return Progress(rings, _per_s(found.values(), now), 0.0 if ended else soaks)
+    to_come = sum(1 for ring in rings[rollout.ring + 1 :] if ring.pending)
+    return Progress(
+        rings,
+        _per_s(found.values(), now),
+        0.0 if ended else soaks,
+        0.0 if ended else to_come * rollout.policy.soak_s,
+    )
 
 
 def _per_s(rows: Collection[Any], now: datetime) -> float:

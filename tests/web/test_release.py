@@ -34,6 +34,13 @@ class _InTurn(Api):
         return await (self.left.pop(0) if len(self.left) > 1 else self.left[0]).post(path, body)
 
 
+class _Older(Api):
+    """Of a release that does not know yet what the body says of its template."""
+
+    async def post(self, path, body=None):
+        return await super().post(path, {**(body or {}), "template_digest": "?"})
+
+
 class _EndsMeanwhile(Api):
     """What is under way ends before anybody asks which it was."""
 
@@ -82,6 +89,14 @@ async def test_it_waits_for_an_api_of_its_own_release(fleet, replicas, capsys):
     begun = await begin(_InTurn(*replicas), SLOW, template_digest=digest, patience_s=60)
     assert (begun["state"], begun["template_digest"]) == ("running", digest)
     assert capsys.readouterr().err.count("Waiting for the release's API.") == 1
+
+
+async def test_it_waits_for_one_that_can_tell_whose_template_it_has(fleet, replicas):
+    _, _, this = replicas
+    both = _InTurn(this, this)
+    both.left[0] = _Older(this)
+    begun = await begin(both, SLOW, template_digest=fleet.new.digest, patience_s=60)
+    assert begun["template_digest"] == fleet.new.digest
 
 
 async def test_no_rollout_is_begun_by_an_api_of_another_release(fleet, replicas):

@@ -22,6 +22,20 @@ async def test_of_rows_that_do_not_agree_the_rule_is_named_and_no_value(fleet):
     assert await fleet.states(rollout) == {**dict.fromkeys(NAMES, "pending"), "acme": "failed"}
 
 
+async def test_the_soaks_of_rings_to_come_are_counted_into_the_time_that_is_left(fleet):
+    early = ["canary=list:acme,globex,hooli,initech,stark"]
+    rollout = await fleet.begin(rings=parse_rings(early), soak_s=600)
+    await fleet.sql(
+        "UPDATE public.rollout_targets SET state = 'done', finished_at = clock_timestamp()"
+        " WHERE tenant_id <> :last",
+        last=fleet.tenants["wayne"],
+    )
+    async with fleet.engine.connect() as conn:
+        told = await rollout_progress.of(conn, rollout)
+    assert told.soaks_for_s == 0
+    assert told.eta_s == pytest.approx(600 + 1 / told.per_s)
+
+
 async def test_a_rate_is_told_once_enough_have_ended_and_counted_from_the_first_of_them(fleet):
     rollout = await fleet.begin()
 
