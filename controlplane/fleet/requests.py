@@ -125,6 +125,8 @@ async def ask(conn: AsyncConnection, rollout_id: UUID, what: Ask, *, actor: Acto
     follows = answer(what, rollout.state)
     if follows is None:
         raise InvalidState(f"The rollout is {rollout.state}; it cannot be asked to {what}.")
+    if rollout.finished_at is not None and await rollouts.overtaken(conn, rollout):
+        raise InvalidState("Another rollout has come after it and ended: start a new one.")
     told: dict[str, Any] = {"state": follows}
     if what is Ask.RETRY:
         told["targets"] = await rollouts.try_again(conn, rollout_id)

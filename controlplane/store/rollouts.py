@@ -127,6 +127,13 @@ async def live(conn: AsyncConnection) -> Rollout | None:
     return None if row is None else _rollout(row)
 
 
+async def overtaken(conn: AsyncConnection, rollout: Rollout) -> bool:
+    """Whether another was begun after it, and has ended as well."""
+    c = rollouts.c
+    later = select(c.id).where(c.created_at > rollout.created_at, c.finished_at.is_not(None))
+    return (await conn.execute(later.limit(1))).first() is not None
+
+
 async def of_request(conn: AsyncConnection, principal: UUID, key: str) -> tuple[UUID, bytes] | None:
     """The rollout that an earlier request with this key was answered with, and its mark."""
     c = rollouts.c
