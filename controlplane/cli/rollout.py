@@ -18,7 +18,7 @@ from controlplane.cli.output import (
     print_table,
     tell,
 )
-from controlplane.cli.rollout_bars import headline, span
+from controlplane.cli.rollout_bars import foreign, headline, span
 from controlplane.cli.rollout_policy import policy_of, policy_options
 from controlplane.domain.rollouts import Ask, TargetState
 
@@ -207,6 +207,8 @@ def _print(rollout: Json, output: Output) -> None:
     print_table(("RING", *(name.upper() for name in counts)), rows)
     if rollout["error"]:
         flowing(f"{rollout['error']['detail']} [{rollout['error']['code']}]", err=True)
+    if told := foreign(rollout):
+        flowing(told, err=True)
 
 
 async def _found(api: Api, reference: object | None) -> Json:

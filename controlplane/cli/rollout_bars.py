@@ -34,7 +34,7 @@ def bars() -> Iterator[Show]:
 
 
 def picture(rollout: Json) -> RenderableType:
-    """The state, a bar for each ring, and why it was halted."""
+    """The state, a bar for each ring, why it was halted, and who alone carries it out."""
     rows = Table(box=None, pad_edge=False, show_header=False)
     rows.add_column(no_wrap=True)
     rows.add_column(width=_BAR)
@@ -48,6 +48,8 @@ def picture(rollout: Json) -> RenderableType:
     parts: list[RenderableType] = [_headline(rollout), rows]
     if rollout["error"]:
         parts.append(Text(rollout["error"]["detail"], "red"))
+    if told := foreign(rollout):
+        parts.append(Text(told, "yellow"))
     return Group(*parts)
 
 
@@ -59,6 +61,13 @@ def headline(rollout: Json) -> str:
     if rollout["state"] == RolloutState.RUNNING:
         told += _pace(rollout)
     return "  ".join(told)
+
+
+def foreign(rollout: Json) -> str | None:
+    """Why one that goes on may not get on: its workers are others than those of the API asked."""
+    if not rollout["other_release"] or not _lives(rollout):
+        return None
+    return "It is of another release, and that one's workers alone carry it out. If they are gone: cancel it."
 
 
 def _pace(rollout: Json) -> list[str]:
@@ -79,6 +88,8 @@ class _Lines:
 
     def __call__(self, rollout: Json) -> None:
         self._once((rollout["state"], rollout["ring"]), headline(rollout))
+        if told := foreign(rollout):
+            self._once((told,), f"  {told}")
         for ring in rollout["rings"]:
             size, over = _size(ring), _over(ring)
             if over:

@@ -56,4 +56,4 @@ async def look(parts: Parts, rollout_id: UUID) -> RolloutBody:
     """The rollout as it is now. Raises RolloutNotFound."""
     async with reading(parts) as conn:
         rollout = await rollouts.get(conn, rollout_id)
-        return rollout_body(rollout, await rollout_progress.of(conn, rollout))
+        return rollout_body(rollout, await rollout_progress.of(conn, rollout), parts.template)

@@ -118,6 +118,8 @@ async def test_what_has_begun_is_followed_by_the_job_that_comes_after(fleet, rep
     first = await begin(Api(this), SLOW, **told)
     assert (await begin(Api(this), SLOW, **told))["id"] == first["id"]
     assert "begun already" in capsys.readouterr().err
+    assert [each["other_release"] for each in await Api(this).items(ROLLOUTS, 1)] == [False]
+    assert [each["other_release"] for each in await Api(before).items(ROLLOUTS, 1)] == [True]
     # Of another release it is none to follow.
     with pytest.raises(ApiRefused, match="rollout_in_progress"):
         await begin(Api(before), SLOW, template_digest=fleet.old.digest, patience_s=0)

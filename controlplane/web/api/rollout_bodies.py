@@ -21,6 +21,7 @@ from controlplane.errors import FieldFault, ValidationFailed
 from controlplane.fleet.planning import RolloutPlan
 from controlplane.store.rollout_progress import Progress
 from controlplane.store.rollouts import Rollout, Target
+from controlplane.tenancy.template import Template
 from controlplane.web.api.bodies import failed
 
 ROLLOUTS = "/api/admin/rollouts"
@@ -172,12 +173,13 @@ class RingBody(Struct):
 
 class RolloutBody(Struct):
     """A rollout and how far it is. `error` says why it was halted; `ring` is the one under way,
-    `back`: to an older revision. `template_digest` is that of the release whose workers carry it out."""
+    `back`: to an older revision. `template_digest` is that of the release whose workers carry it out; `other_release`: not this API's."""
 
     id: UUID
     state: RolloutState
     revision: str
     template_digest: str
+    other_release: bool
     back: bool
     ring: str
     rings: list[RingBody]
@@ -239,8 +241,8 @@ def plan_body(plan: RolloutPlan) -> PlanBody:
     )
 
 
-def rollout_body(rollout: Rollout, progress: Progress) -> RolloutBody:
-    """A rollout as it is shown."""
+def rollout_body(rollout: Rollout, progress: Progress, template: Template) -> RolloutBody:
+    """A rollout as an API with this template shows it."""
     address = f"{ROLLOUTS}/{rollout.id}"
     links = {"self": address, "events": f"{address}/events", "targets": f"{address}/targets"}
     asks = [ask for ask in Ask if answer(ask, rollout.state) is not None]
@@ -250,6 +252,7 @@ def rollout_body(rollout: Rollout, progress: Progress) -> RolloutBody:
         state=rollout.state,
         revision=rollout.revision,
         template_digest=rollout.digest,
+        other_release=rollout.digest != template.digest,
         back=rollout.policy.back,
         ring=rollout.policy.rings[rollout.ring].name,
         rings=[

@@ -158,7 +158,10 @@ async def list_rollouts(
     async with reading(request.parts) as conn:
         found = await rollouts.page(conn, limit=limit + 1, after=after)
         page, next_cursor = paging.cut(found, limit)
-        shown = [rollout_body(each, await rollout_progress.of(conn, each)) for each in page]
+        template = request.parts.template
+        shown = [
+            rollout_body(each, await rollout_progress.of(conn, each), template) for each in page
+        ]
     return RolloutPage(shown, next_cursor)
 
 
@@ -220,7 +223,9 @@ async def watch_rollout(request: ApiRequest, rollout_id: FromPath[UUID]) -> Stre
 async def _ask(request: ApiRequest, rollout_id: UUID, what: Ask) -> RolloutBody:
     async with request.parts.control.begin() as conn:
         rollout = await requests.ask(conn, rollout_id, what, actor=request.actor)
-        return rollout_body(rollout, await rollout_progress.of(conn, rollout))
+        return rollout_body(
+            rollout, await rollout_progress.of(conn, rollout), request.parts.template
+        )
 
 
 _HELP = {

@@ -26,6 +26,7 @@ def rollout(**more):
         "per_s": 412.4,
         "eta_s": 90.0,
         "error": None,
+        "other_release": False,
         **more,
     }
 
@@ -47,6 +48,16 @@ def test_a_terminal_shows_a_bar_for_each_ring_with_rate_and_time_left():
 def test_what_halted_it_is_told():
     error = {"code": "budget_exhausted", "detail": "2 failed in the ring 'rest', where 1 may."}
     assert error["detail"] in drawn(rollout(state="halted", error=error))
+
+
+def test_of_another_releases_rollout_it_is_told_who_alone_carries_it_out(capsys):
+    for shown in (drawn(rollout()), drawn(rollout(state="succeeded", other_release=True))):
+        assert "another release" not in shown
+    assert "another release" in " ".join(drawn(rollout(other_release=True)).split())
+    with bars() as show:
+        show(rollout(other_release=True))
+        show(rollout(other_release=True, per_s=1.0))
+    assert capsys.readouterr().err.count("another release") == 1
 
 
 def test_a_soak_says_how_long_it_lasts():
