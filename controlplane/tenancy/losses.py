@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from controlplane.tenancy.sqltext import without_literals
+from controlplane.tenancy.sqltext import parts, without_literals
 from controlplane.tenancy.versions import VERSIONS
 
 _TABLE = re.compile(
@@ -11,6 +11,9 @@ _TABLE = re.compile(
     r' ("[^"]+"|[^\s(,;]+)',
     re.IGNORECASE,
 )
+_NAME = re.compile(r'(?:ONLY )?((?:"[^"]+"|[^\s("*])+)', re.IGNORECASE)
+# These may name several tables.
+_LISTS = frozenset(["DROP", "TRUNCATE"])
 _COLUMN = re.compile(
     r'\bDROP (?!CONSTRAINT\b)(?:COLUMN )?(?:IF EXISTS )?("[^"]+"|[^\s(,;]+)', re.IGNORECASE
 )
@@ -30,11 +33,18 @@ def losses(statements: Iterable[str]) -> Iterator[str]:
         table = _TABLE.match(words)
         if table is None or table[2].rpartition(".")[2] == VERSIONS:
             continue
-        verb, name = table[1].partition(" ")[0].upper(), table[2]
+        verb = table[1].partition(" ")[0].upper()
         if verb == "ALTER":
-            yield from _columns(words, name)
+            yield from _columns(words, table[2])
         else:
-            yield _TOLD[verb].format(table=name)
+            for name in _names(words[table.start(2) :]) if verb in _LISTS else [table[2]]:
+                yield _TOLD[verb].format(table=name)
+
+
+def _names(listed: str) -> Iterator[str]:
+    for part in parts(listed):
+        if found := _NAME.match(part):
+            yield found[1]
 
 
 def _columns(words: str, table: str) -> Iterator[str]:

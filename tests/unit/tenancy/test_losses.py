@@ -14,6 +14,11 @@ from controlplane.tenancy.losses import losses
             [f'the column {name} of "no tes" with what it holds' for name in ("title", "body")],
         ),
         ("ALTER TABLE notes DROP CONSTRAINT ck, ALTER a DROP NOT NULL, ALTER b DROP DEFAULT", []),
+        (
+            'DROP TABLE notes, __schema__."b, c", ONLY books CASCADE',
+            [f"the table {name} with its rows" for name in ("notes", '__schema__."b, c"', "books")],
+        ),
+        ("TRUNCATE ONLY notes *, books", ["every row of notes", "every row of books"]),
         ("DELETE FROM notes WHERE body = 'DROP TABLE x'", ["rows of notes"]),
         ("TRUNCATE notes", ["every row of notes"]),
         ("UPDATE notes SET body = ''", ["what rows of notes held before they are changed"]),
