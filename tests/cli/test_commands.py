@@ -285,3 +285,6 @@ def test_a_rollout_is_planned_begun_and_shown(cli: Cli) -> None:
     assert cli("rollout", "status").out.startswith(f"{begun.json['id']}  succeeded  to app_")
     assert (cli("rollout", "watch").code, cli("rollout", "pause").code) == (0, 1)
     assert "No way leads back" in cli("rollout", "plan", "--to", "app_0000").err
+    released = cli("rollout", "start", "--release", "-o", "json")
+    assert (released.code, released.json["state"]) == (0, "succeeded"), released.err
+    assert cli("rollout", "start", "--release", "--to", "app_0001").code == 2

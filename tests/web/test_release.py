@@ -9,9 +9,11 @@ import httpx2
 import pytest
 
 from controlplane.cli import rollout_release
-from controlplane.cli.client import Api, ApiRefused, ApiUnreachable
+from controlplane.cli.client import Api, ApiRefused, ApiUnreachable, api_at
+from controlplane.cli.exits import CommandFailed
 from controlplane.cli.rollout_release import begin
 from controlplane.cli.root import root
+from tests.http_server import Fault, HttpServer
 from tests.integration.fleet.ground import AFTER, BEFORE, open_fleet
 from tests.web.calls import open_site
 from tests.web.test_rollouts import ROLLOUTS, with_template
@@ -110,6 +112,19 @@ async def test_it_waits_for_an_api_that_does_not_answer_no_longer_than_told(flee
     gone, _, _ = replicas
     with pytest.raises(ApiUnreachable):
         await begin(Api(gone), SLOW, template_digest=fleet.new.digest, patience_s=0.05)
+
+
+async def test_a_proxy_whose_api_is_away_is_waited_for_and_another_site_is_not(fleet):
+    told = {"template_digest": fleet.new.digest, "patience_s": 0}
+    async with HttpServer() as proxy, api_at(proxy.url, "token", through_proxy=False) as api:
+        # As often as one answer is asked for.
+        proxy.faults.append(Fault(502, body=b"<html>", times=3))
+        with pytest.raises(ApiUnreachable, match="502 without JSON"):
+            await begin(api, SLOW, **told)
+        unavailable = Fault(503, body=b'{"status":503,"code":"database_unavailable"}')
+        proxy.faults[:] = [unavailable, Fault(200, body=b"<html>")]
+        with pytest.raises(CommandFailed, match="is not the API: it answered 200"):
+            await begin(api, SLOW, **{**told, "patience_s": 60})
 
 
 async def test_what_has_begun_is_followed_by_the_job_that_comes_after(fleet, replicas, capsys):
